@@ -1,0 +1,1 @@
+"""ICNet in PyTorch, with Caffe's layer names."""

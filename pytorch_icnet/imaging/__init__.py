@@ -1,0 +1,1 @@
+"""MATLAB's road from image to label map."""

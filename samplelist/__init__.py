@@ -1,0 +1,1 @@
+"""The lists of images, as package data."""
