@@ -1,0 +1,147 @@
+"""What every command has in common: ``--version``, ``--debug``, errors on one line, exit codes, progress.
+
+Exit codes: 0 success, 1 failure, 2 wrong use of the command, 130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+from tqdm import tqdm
+
+from prototxt.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+_DEBUG = "pytorch_icnet.console.debug"
+
+
+def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a click command with ``--version`` and ``--debug`` that reports failures on one line.
+
+    InputError, OSError, MemoryError and CUDA's out-of-memory error end it with exit code 1, Ctrl-C with 130;
+    the line goes to stderr. ``attributes`` go to :func:`click.command`.
+    """
+    return click.command(name, cls=Command, **attributes)
+
+
+class Command(click.Command):
+    """See :func:`command`."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.params += [
+            click.Option(
+                ["--debug"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_remember_debug,
+                help="Show the traceback of an error.",
+            ),
+            click.Option(
+                ["--version"],
+                is_flag=True,
+                is_eager=True,
+                expose_value=False,
+                callback=_print_version,
+                help="Show the version and exit.",
+            ),
+        ]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _fail(ctx, "stopped", 130)
+        except Exception as error:
+            message = user_message(error)
+            if message is None:
+                raise
+            _fail(ctx, message, 1)
+
+
+def user_message(error: BaseException) -> str | None:
+    """The one line that tells a user what to mend, or None where the error is not the user's (a bug)."""
+    if isinstance(error, InputError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe is left to click
+        reason = error.strerror or str(error)
+        return f"{error.filename}: {reason}" if error.filename else reason
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}" if str(error) else "not enough memory"
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
+        return f"not enough memory on the device: {str(error).splitlines()[0]}"
+    return None
+
+
+def progress(items: Iterable[T], *, total: int | None = None, description: str | None = None) -> Iterable[T]:
+    """``items``, with a progress bar on stderr when stderr is a terminal."""
+    return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, leave=False)
+
+
+def device(name: str) -> torch.device:
+    """The torch device called ``name`` ("auto": the GPU if there is one, else "cpu").
+
+    Raises:
+        InputError: torch knows no such device, or this machine has none.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(name)
+        torch.empty(1, device=found)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"--device {name}: cannot be used here ({reason}); try --device cpu") from error
+    return found
+
+
+def version() -> str:
+    """The toolkit's version."""
+    try:
+        return importlib.metadata.version("pytorch-icnet")
+    except importlib.metadata.PackageNotFoundError:
+        return "0+uninstalled"
+
+
+def versions() -> dict[str, str]:
+    """Versions of the toolkit and of what its numbers depend on, for reports."""
+    packages = ("torch", "numpy", "opencv-python-headless", "scipy")
+    found = {"pytorch-icnet": version(), "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # OpenCV comes in several packages
+            found[package] = "unknown"
+    return found
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:
+    ctx.meta[_DEBUG] = debug
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        click.echo(f"{ctx.find_root().info_name} {version()}")
+        ctx.exit()
+
+
+def _fail(ctx: click.Context, message: str, code: int) -> None:
+    """Print the message, before it the traceback under ``--debug``, and leave. Call inside ``except``."""
+    if ctx.meta.get(_DEBUG):
+        import traceback
+
+        click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo(f"{ctx.find_root().info_name}: {message}", err=True)
+    ctx.exit(code)
