@@ -1,0 +1,236 @@
+"""Which message holds a layer type's parameters, and a layer of the schema as :class:`Layer`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import schema
+from .errors import PrototxtError
+from .net import Layer, Params
+
+_CONVOLUTIONS = (
+    "Convolution Deconvolution Im2col HoleConvolution ConvolutionData HoleConvolutionData DepthwiseConvolution "
+    "ConvolutionDepthwise ConvolutionDepthWise DeconvolutionDepthwise DeformableConvolution"
+)
+
+#: The fields of LayerParameter that hold a type's own parameters: the first one that the text sets, else the first.
+#: Types that are not here (Split, Silence, Axpy, ...) have no parameters.
+MESSAGE_OF_TYPE: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(_CONVOLUTIONS.split(), ("convolution_param",)),
+    "Accuracy": ("accuracy_param",),
+    "Accum": ("accum_param",),
+    "AdaptiveBiasChannel": ("adaptive_bias_channel_param",),
+    "AnnotatedData": ("data_param",),
+    "ArgMax": ("argmax_param",),
+    "BN": ("bn_param",),
+    "BNData": ("bn_param",),
+    "BatchNorm": ("batch_norm_param",),
+    "BatchReduction": ("batch_reduction_param",),
+    "BatchReindex": (),
+    "Bias": ("bias_param",),
+    "BiasChannel": ("bias_channel_param",),
+    "BoxAnnotatorOHEM": ("box_annotator_ohem_param",),
+    "CenterLoss": ("center_loss_param",),
+    "Clip": ("clip_param",),
+    "Concat": ("concat_param",),
+    "ContrastiveLoss": ("contrastive_loss_param",),
+    "Correlation": ("correlation_param",),
+    "Correlation1D": ("correlation_param",),
+    "Crop": ("crop_param",),
+    "Data": ("data_param",),
+    "DataAugmentation": ("augmentation_param",),
+    "DenseCRF": ("dense_crf_param",),
+    "DenseImageData": ("dense_image_data_param",),
+    "DetectionEvaluate": ("detection_evaluate_param",),
+    "DetectionOutput": ("detection_output_param",),
+    "DomainTransform": ("domain_transform_param",),
+    "Downsample": ("downsample_param",),
+    "Dropout": ("dropout_param",),
+    "DummyData": ("dummy_data_param",),
+    "ELU": ("elu_param",),
+    "Eltwise": ("eltwise_param",),
+    "Embed": ("embed_param",),
+    "Exp": ("exp_param",),
+    "Flatten": ("flatten_param",),
+    "FlowWarp": ("flow_warp_param",),
+    "FocalLoss": ("focal_loss_param",),
+    "HDF5Data": ("hdf5_data_param",),
+    "HDF5Output": ("hdf5_output_param",),
+    "HingeLoss": ("hinge_loss_param",),
+    "ImageData": ("image_data_param",),
+    "ImageSegData": ("image_data_param",),
+    "InfogainLoss": ("infogain_loss_param",),
+    "InnerProduct": ("inner_product_param",),
+    "Input": ("input_param",),
+    "Interp": ("interp_param",),
+    "L1Loss": ("l1_loss_param",),
+    "LRN": ("lrn_param",),
+    "LSTM": ("recurrent_param",),
+    "LSTMUnit": (),
+    "Log": ("log_param",),
+    "LpqLoss": ("lpq_loss_param",),
+    "MVN": ("mvn_param",),
+    "MatRead": ("mat_read_param",),
+    "MatWrite": ("mat_write_param",),
+    "Maxout": ("maxout_param",),
+    "Mean": ("mean_param",),
+    "MemoryData": ("memory_data_param",),
+    "MultiBoxLoss": ("multibox_loss_param",),
+    "Normalize": ("norm_param",),
+    "PReLU": ("prelu_param",),
+    "PSROIPooling": ("psroi_pooling_param",),
+    "Parameter": ("parameter_param",),
+    "Permute": ("permute_param",),
+    "Pooling": ("pooling_param",),
+    "Power": ("power_param",),
+    "PriorBox": ("prior_box_param",),
+    "Proposal": ("proposal_param",),
+    "Python": ("python_param",),
+    "RNN": ("recurrent_param",),
+    "ROIAlign": ("roi_align_param",),
+    "ROIPooling": ("roi_pooling_param",),
+    "ReLU": ("relu_param",),
+    "ReLU6": ("relu6_param",),
+    "Reduction": ("reduction_param",),
+    "RegionLoss": ("region_loss_param",),
+    "Reorg": ("reorg_param",),
+    "Resample": ("resample_param",),
+    "Reshape": ("reshape_param",),
+    "Resize": ("resize_param",),
+    "SPP": ("spp_param",),
+    "Scale": ("scale_param",),
+    "SegAccuracy": ("seg_accuracy_param",),
+    "ShuffleChannel": ("shuffle_channel_param",),
+    "Sigmoid": ("sigmoid_param",),
+    "Slice": ("slice_param",),
+    "SmoothL1Loss": ("smooth_l1_loss_param",),
+    "SmoothL1LossOHEM": ("smooth_l1_loss_param",),
+    "Softmax": ("softmax_param",),
+    "SoftmaxWithLoss": ("softmax_param",),
+    "SpatialDropout": ("dropout_param", "spatial_dropout_param"),
+    "Swish": ("swish_param",),
+    "TanH": ("tanh_param",),
+    "Threshold": ("threshold_param",),
+    "Tile": ("tile_param",),
+    "TripletLoss": ("triplet_loss_param",),
+    "UniqueLabel": ("unique_label_param",),
+    "Upsample": ("upsample_param",),
+    "VideoData": ("video_data_param",),
+    "WindowData": ("window_data_param",),
+    "YoloDetectionOutput": ("yolo_detection_output_param",),
+    "Yolov3": ("yolov3_param",),
+    "Yolov3DetectionOutput": ("yolov3_detection_output_param",),
+}
+
+
+def layer_of(message: Any, line: int | None, source: str) -> Layer:
+    """The :class:`Layer` of a ``LayerParameter`` message.
+
+    Raises:
+        PrototxtError: blobs in the text whose values do not fill their shape.
+    """
+    return Layer(
+        name=message.name,
+        type=message.type,
+        bottoms=tuple(message.bottom),
+        tops=tuple(message.top),
+        params=params_of(message),
+        line=line,
+        param_names=tuple(spec.name for spec in message.param),
+        loss_weights=tuple(message.loss_weight),
+        blobs=tuple(_blob(blob, f"{source}:{line}: layer {message.name!r}") for blob in message.blobs),
+    )
+
+
+def params_of(layer: Any) -> Params:
+    """The parameters of a ``LayerParameter`` message: its type's own, and other messages that are set by their names."""
+    set_messages = {
+        field.name: value for field, value in layer.ListFields() if field.name.endswith("_param") and _single(field)
+    }
+    own = own_field(layer.type, list(set_messages))
+    others = {name: _params(value) for name, value in set_messages.items() if name != own}
+    if own is None:
+        return Params(others)
+    params = _params(getattr(layer, own))
+    return Params({**others, **params}, _set_names(params) | frozenset(others)) if others else params
+
+
+def own_field(type_name: str, set_fields: list[str]) -> str | None:
+    """The field of LayerParameter with the parameters of ``type_name``; for an unknown type the only one set."""
+    if type_name in MESSAGE_OF_TYPE:
+        candidates = MESSAGE_OF_TYPE[type_name]
+        return next((name for name in candidates if name in set_fields), candidates[0] if candidates else None)
+    own = [name for name in set_fields if name not in ("transform_param", "loss_param")]
+    return own[0] if len(own) == 1 else None
+
+
+def _set_names(params: Params) -> frozenset[str]:
+    return frozenset(name for name in params if params.is_set(name))
+
+
+def _single(field: Any) -> bool:
+    return field.message_type is not None and not _repeated(field)
+
+
+def _repeated(field: Any) -> bool:
+    repeated = getattr(field, "is_repeated", None)  # protobuf 6 and later; label went away with protobuf 7
+    return bool(field.label == field.LABEL_REPEATED) if repeated is None else bool(repeated)
+
+
+def _params(message: Any) -> Params:
+    set_fields = {field.name: value for field, value in message.ListFields()}
+    if not set_fields:
+        return _defaults(message.DESCRIPTOR.name)
+    values = {
+        field.name: _value(field, set_fields[field.name]) if field.name in set_fields else _default(field)
+        for field in message.DESCRIPTOR.fields
+    }
+    return Params(values, frozenset(set_fields))
+
+
+@cache
+def _defaults(message_name: str) -> Params:
+    descriptor = schema.message(message_name).DESCRIPTOR
+    return Params({field.name: _default(field) for field in descriptor.fields}, frozenset())
+
+
+def _default(field: Any) -> Any:
+    if _repeated(field):
+        return ()
+    if field.message_type is not None:
+        return _defaults(field.message_type.name)
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[field.default_value].name
+    return field.default_value
+
+
+def _value(field: Any, value: Any) -> Any:
+    if _repeated(field):
+        return tuple(_single_value(field, item) for item in value)
+    return _single_value(field, value)
+
+
+def _single_value(field: Any, value: Any) -> Any:
+    if field.message_type is not None:
+        return _params(value)
+    if field.enum_type is not None:
+        return field.enum_type.values_by_number[value].name
+    return value
+
+
+def _blob(blob: Any, where: str) -> NDArray[Any]:
+    if blob.double_data:
+        values: NDArray[Any] = np.array(blob.double_data, dtype=np.float64)
+    else:
+        values = np.array(blob.data, dtype=np.float32)
+    legacy = any(blob.HasField(name) for name in ("num", "channels", "height", "width"))
+    shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
+    if any(size < 0 for size in shape) or int(np.prod(shape, dtype=object)) != values.size:
+        raise PrototxtError(f"{where}: a blob of shape {tuple(shape)} is given {values.size} values")
+    values = values.reshape(shape)
+    values.flags.writeable = False
+    return values

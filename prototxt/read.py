@@ -1,0 +1,88 @@
+"""From a prototxt to a :class:`Net`: text, upgrades, and the layers that take part."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from . import text
+from .errors import PrototxtError
+from .net import Layer, Net
+from .params import layer_of
+from .rules import PHASES, takes_part
+from .upgrade import upgraded
+
+#: Layers whose tops come from files or memory that a converted net does not have, so they are fed like inputs.
+DATA_TYPES = frozenset(
+    "AnnotatedData Data DenseImageData HDF5Data ImageData ImageSegData MemoryData VideoData WindowData".split()
+)
+
+
+def read_net(
+    path_or_text: str | os.PathLike[str], phase: str = "TEST", level: int = 0, stages: Iterable[str] = ()
+) -> Net:
+    """Read a text net of any generation of Caffe and its forks.
+
+    Args:
+        path_or_text: an ``os.PathLike``, or a str without ``{`` and newline: a path; otherwise the text itself.
+        phase: ``"TEST"`` or ``"TRAIN"``; it wins over a ``state`` in the file, as Caffe's callers do.
+        level, stages: the rest of Caffe's NetState; stages are added to those of a ``state`` in the file.
+
+    Returns:
+        The net after Caffe's upgrades, with the layers of this state. What concerns the graph (bottoms that nobody
+        makes, shapes) is not looked at here.
+
+    Raises:
+        PrototxtError: the file cannot be read, or the text breaks Caffe's syntax, schema or rules.
+        ValueError: an unknown phase.
+    """
+    if phase.upper() not in PHASES:
+        raise ValueError(f"phase is 'TEST' or 'TRAIN', not {phase!r}")
+    data, source = _bytes_of(path_or_text)
+    net, lines = text.parse(data, source)
+    all_stages = frozenset(net.state.stage) | frozenset(stages)
+    layers = tuple(
+        layer_of(layer, line, source)
+        for layer, line in upgraded(net, lines, source)
+        if takes_part(layer, PHASES[phase.upper()], level, all_stages, f"{source}:{line}: layer {layer.name!r}")
+    )
+    return Net(net.name, layers, MappingProxyType(_inputs(layers)), source)
+
+
+def _bytes_of(path_or_text: str | os.PathLike[str]) -> tuple[bytes, str]:
+    if isinstance(path_or_text, str) and ("{" in path_or_text or "\n" in path_or_text):
+        return path_or_text.encode("utf-8", "surrogateescape"), "<text>"
+    path = Path(path_or_text)
+    try:
+        size = path.stat().st_size
+        if size > text.MAX_BYTES:
+            raise PrototxtError(f"{path}: {size} bytes are no net in text form (the limit is {text.MAX_BYTES})")
+        return path.read_bytes(), str(path)
+    except (OSError, ValueError) as error:
+        if isinstance(error, PrototxtError):
+            raise
+        raise PrototxtError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _inputs(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:
+    inputs: dict[str, tuple[int, ...]] = {}
+    for layer in layers:
+        if layer.type == "Input" or (layer.type in DATA_TYPES and not layer.bottoms):
+            inputs.update(zip(layer.tops, _top_shapes(layer), strict=True))
+    return inputs
+
+
+def _top_shapes(layer: Layer) -> list[tuple[int, ...]]:
+    """Shapes of an input's tops as the text tells them, ``()`` where it does not."""
+    params: Any = layer.params
+    count = len(layer.tops)
+    if layer.type == "Input":
+        shapes = [shape.dim for shape in params.shape]
+        return shapes * count if len(shapes) == 1 else [*shapes[:count], *[()] * (count - len(shapes))]
+    if layer.type == "MemoryData":
+        sizes = (params.batch_size, params.channels, params.height, params.width)
+        return [sizes, sizes[:1]][:count] + [()] * (count - 2)
+    return [()] * count
