@@ -1,0 +1,5 @@
+"""``python -m converter``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,148 @@
+"""The weights of one layer, as its translator asks for them."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from prototxt import Params
+
+from .errors import LayerError
+from .fillers import fill
+
+Shape = tuple[int, ...]
+
+
+class Blobs(Sequence[torch.Tensor]):
+    """The blobs of one layer in Caffe's order, as float32 tensors.
+
+    A translator calls :meth:`take` once per blob with the shape that Caffe gives it. What comes back is the stored blob
+    after a check of its shape, Caffe's filler where there are no stored weights, or an empty tensor of that shape on
+    the meta device where only shapes are asked for. So the translator is the one place that knows a layer's blobs, and
+    matching, filling and summaries follow from it.
+
+    Args:
+        name: the layer's name, which seeds its fillers.
+        stored: the blobs of the weights file; None where it has none for this layer.
+        meta: give tensors of the meta device, whatever is stored.
+        shared_names: ``param { name }`` of each blob, ``""`` for none.
+        owners: the net's shared blobs by that name; the first to take a name becomes its owner.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stored: Sequence[NDArray[np.floating]] | None = None,
+        *,
+        meta: bool = False,
+        shared_names: Sequence[str] = (),
+        owners: dict[str, nn.Parameter] | None = None,
+    ) -> None:
+        self.name = name
+        self.stored = stored
+        self.meta = meta
+        self.shared_names = shared_names
+        self.owners = {} if owners is None else owners
+        self.shapes: list[Shape] = []
+        self.filled: list[int] = []
+        self.problems: list[str] = []
+
+    def take(self, shape: Sequence[int], filler: Params | None = None) -> nn.Parameter:
+        """The next blob, of this shape, as a parameter; blobs that share a name are one parameter.
+
+        A stored blob of another shape, or one too few, is noted in ``problems``, and a meta tensor stands in for it, so
+        that one error can name everything that does not fit.
+
+        Args:
+            shape: as Caffe gives it to the blob.
+            filler: ``weight_filler`` and its like; None is the constant 0.
+
+        Raises:
+            LayerError: the shape is impossible, or not that of the blob with which this one is shared.
+        """
+        shape = tuple(int(n) for n in shape)
+        if any(n < 0 for n in shape):
+            raise LayerError(f"blob {len(self.shapes)} would have the shape {list(shape)}")
+        index = len(self.shapes)
+        self.shapes.append(shape)
+        shared = self.shared_names[index] if index < len(self.shared_names) else ""
+        owner = self.owners.get(shared) if shared else None
+        if owner is not None:
+            return self._share(owner, shared, index, shape)
+        parameter = nn.Parameter(self._value(index, shape, filler))
+        if shared:
+            self.owners[shared] = parameter
+        return parameter
+
+    def _value(self, index: int, shape: Shape, filler: Params | None) -> torch.Tensor:
+        if self.meta:
+            return torch.empty(shape, device="meta")
+        if self.stored is None:
+            self.filled.append(index)
+            seed = zlib.crc32(f"{self.name}/{index}".encode("utf-8", "surrogateescape"))
+            return fill(shape, filler, np.random.default_rng(seed))
+        stored = self._stored(index, shape)
+        return torch.empty(shape, device="meta") if stored is None else stored
+
+    def _share(self, owner: nn.Parameter, name: str, index: int, shape: Shape) -> nn.Parameter:
+        if tuple(owner.shape) != shape:
+            raise LayerError(f"blob {index} {list(shape)} cannot share {name!r}, whose shape is {list(owner.shape)}")
+        stored = None if self.meta or self.stored is None else self._stored(index, shape)
+        if stored is not None:
+            owner.data.copy_(stored)  # Caffe copies each layer's blobs in turn, so the last one stays
+        return owner
+
+    def _stored(self, index: int, shape: Shape) -> torch.Tensor | None:
+        assert self.stored is not None
+        if index >= len(self.stored):
+            return None
+        array = self.stored[index]
+        if not fits(array.shape, shape):
+            self.problems.append(f"blob {index} has the shape {list(array.shape)}, expected {list(shape)}")
+            return None
+        return tensor(array, shape)
+
+    def finish(self) -> None:
+        """Note a blob count that differs from what the translator took.
+
+        Raises:
+            LayerError: the text specifies more parameters than the layer has.
+        """
+        if len(self.shared_names) > len(self.shapes):
+            raise LayerError(f"has {len(self.shared_names)} param blocks, but {len(self.shapes)} blobs")
+        if self.stored is not None and self.shapes and len(self.stored) != len(self.shapes):
+            self.problems.append(f"{len(self.stored)} blobs, expected {len(self.shapes)}")
+
+    @overload
+    def __getitem__(self, index: int) -> torch.Tensor: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[torch.Tensor]: ...
+    def __getitem__(self, index: int | slice) -> torch.Tensor | list[torch.Tensor]:
+        stored = self.stored or ()
+        if isinstance(index, slice):
+            return [tensor(array, array.shape) for array in stored[index]]
+        return tensor(stored[index], stored[index].shape)
+
+    def __len__(self) -> int:
+        return len(self.stored or ())
+
+
+def fits(stored: Shape, expected: Shape) -> bool:
+    """Whether Caffe copies a stored blob into one of the expected shape (``Blob::ShapeEquals``).
+
+    The shapes are equal, or the stored one is the legacy form: four dimensions, right-aligned, with 1 in front.
+    """
+    if stored == expected:
+        return True
+    return len(stored) == 4 > len(expected) and stored == (1,) * (4 - len(expected)) + expected
+
+
+def tensor(array: NDArray[np.floating], shape: Shape) -> torch.Tensor:
+    """A float32 copy: stored blobs are read-only and may be unaligned views of a file."""
+    return torch.from_numpy(np.array(array, dtype=np.float32, order="C").reshape(shape))

@@ -1,0 +1,203 @@
+"""``icnet-convert``: Caffe weights to PyTorch, checked on the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prototxt import Net, read_net, read_weights
+from prototxt.errors import InputError, WeightsError
+from prototxt.files import whole_file
+from pytorch_icnet import console
+from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, state_of
+from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
+from pytorch_icnet.icnet import ICNet, folded
+from pytorch_icnet.known_weights import KnownWeights, by_file, by_md5
+from pytorch_icnet.verify import Verification, verify
+
+from . import registry
+from .compare import LIMIT, Difference, first_diverging, worst
+from .export.safetensors import save_state
+from .graph import translate
+from .match import Match, Weights
+from .summary import summary
+from .table import layer_table, totals
+from .verify import against_float64, seeded_inputs
+
+
+@console.command("icnet-convert")
+@click.argument("weights", type=click.Path(path_type=Path), required=False)
+@click.option("--prototxt", type=click.Path(path_type=Path), help="The net; default: the ICNet that fits the weights.")
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Default: WEIGHTS.safetensors beside it.",
+)
+@click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions (ICNet).")
+@click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare layer by layer.")
+@click.option("--lenient", is_flag=True, help="Layers that the file lacks keep their fillers, as in Caffe.")
+@click.option("--allow-md5-mismatch", is_flag=True, help="Convert a file that has a published name and other content.")
+@click.option("--summary", "summarised", is_flag=True, help="Show the net of --prototxt (or WEIGHTS) and stop.")
+@click.option("--layers", "list_layers", is_flag=True, help="List the supported layer types and stop.")
+@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JSON.")
+def main(
+    weights: Path | None,
+    prototxt: Path | None,
+    output: Path | None,
+    fold_bn: bool,
+    verified: bool,
+    lenient: bool,
+    allow_md5_mismatch: bool,
+    summarised: bool,
+    list_layers: bool,
+    json_file: Path | None,
+) -> None:
+    """Convert WEIGHTS, a caffemodel, to a safetensors file for PyTorch.
+
+    The file is checked against the published md5 sums; its net is chosen by what it contains; every layer must get its
+    weights; the converted graph is compared with the hand-written ICNet, and folded batch normalisation with unfolded.
+
+    With --prototxt it converts any other net.
+    """
+    if list_layers:
+        click.echo("\n".join(registry.registered()))
+        return
+    if summarised and weights is not None and weights.suffix == ".prototxt" and prototxt is None:
+        weights, prototxt = None, weights
+    if weights is None:
+        if not (summarised and prototxt):
+            raise click.UsageError("give a weights file, or --summary with --prototxt")
+        _show_summary(read_net(prototxt), json_file)
+        return
+
+    blobs = read_weights(weights)
+    provenance = Provenance.of(weights)
+    known = _check_md5(provenance, weights, allow_md5_mismatch)
+    net = read_net(prototxt) if prototxt else fitting_net(blobs, str(weights))
+    if summarised:
+        _show_summary(net, json_file)
+        return
+    output = output or weights.with_suffix(".safetensors")
+    graph = translate(net, Weights(blobs, str(weights), lenient=lenient))
+    match: Match = graph.meta["match"]
+    rows = summary(net)
+    click.echo(layer_table(rows, {**dict.fromkeys(match.matched, "file"), **dict.fromkeys(match.filled, "filler")}))
+    click.echo(f"\n{weights.name}: {_described(provenance, known)}")
+    click.echo(f"net      {net.name or net.source}: {totals(rows)}")
+    click.echo(f"weights  {len(match.matched)} layers matched, {len(match.filled)} by fillers{_listed(match.filled)}")
+    click.echo(f"unused   {len(match.unused)} layers of the file{_listed(match.unused)}")
+
+    checks: list[Verification] = []
+    if _is_icnet(net):
+        checkpoint = Checkpoint(state_of(graph, blobs), provenance, pyramid_of(net), _input_size(net))
+        model = checkpoint.model()
+        checks = verify(model, net, blobs) if verified else []
+        _show_checks(checks)
+        if fold_bn and not model.merged:
+            merged = folded(checkpoint.model(aux="conv6_sub2.weight" in checkpoint.state))
+            checkpoint = dataclasses.replace(checkpoint, state=merged.state_dict())
+        write_checkpoint(output, checkpoint)
+    else:
+        if fold_bn:
+            raise InputError("--fold-bn is for ICNet's weights")
+        if verified:
+            checks = [Verification("float32 and float64", against_float64(graph, *seeded_inputs(dict(net.inputs))))]
+            _show_checks(checks)
+        metadata = {
+            "architecture": "caffe",
+            "provenance": dataclasses.asdict(provenance),
+            "prototxt": Path(net.source).read_bytes().decode("utf-8", "replace"),
+        }
+        save_state(output, graph.state_dict(), metadata)
+    click.echo(f"written  {output}")
+    if json_file:
+        _write_json(json_file, provenance, known, rows, match, checks, output)
+
+
+def _check_md5(provenance: Provenance, path: Path, allow_mismatch: bool) -> KnownWeights | None:
+    """The published weights that this file is, if any; stops a file that only has their name."""
+    named = by_file(provenance.file)
+    if named is not None and named.md5 != provenance.md5 and not allow_mismatch:
+        raise WeightsError(
+            f"{path}: has the name of published weights, but its md5 is {provenance.md5} and theirs {named.md5}; "
+            "download it again, or use --allow-md5-mismatch if it is meant to differ"
+        )
+    return by_md5(provenance.md5)
+
+
+def _described(provenance: Provenance, known: KnownWeights | None) -> str:
+    if known is None:
+        return f"md5 {provenance.md5}, not one of the published files"
+    accuracy = f" / {known.pixel_accuracy} pixel accuracy" if known.pixel_accuracy is not None else ""
+    return f"md5 {provenance.md5}: the published {known.file}, {known.mean_iou} mIoU{accuracy} on {known.split}"
+
+
+def _is_icnet(net: Net) -> bool:
+    names = {layer.name for layer in net.layers}
+    merged = not any(name.endswith("/bn") for name in names)
+    return {name for name, _ in ICNet(merged=merged, width=0.05).named_children()} <= names
+
+
+def _input_size(net: Net) -> tuple[int, int]:
+    height, width = next(iter(net.inputs.values()))[2:]
+    return height, width
+
+
+def _show_summary(net: Net, json_file: Path | None) -> None:
+    rows = summary(net)
+    click.echo(layer_table(rows))
+    click.echo(f"\n{net.name or net.source}: {totals(rows)}")
+    if json_file:
+        with whole_file(json_file) as temporary:
+            temporary.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def _show_checks(checks: Sequence[Verification]) -> None:
+    """Print the worst layer of each comparison; a divergence is an error that names the first one."""
+    for check in checks:
+        found = worst(check.layers)
+        click.echo(
+            f"verified {check.what}: {len(check.layers)} layers, largest relative difference "
+            f"{found.relative:.1e} (absolute {found.absolute:.1e}) at {found.layer}"
+        )
+        diverging: Difference | None = first_diverging(check.layers)
+        if diverging is not None:
+            raise InputError(
+                f"{check.what} diverge first at layer {diverging.layer!r}: relative difference "
+                f"{diverging.relative:.1e}, limit {LIMIT:.0e}; nothing was written"
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f": {', '.join(names)}" if names else ""
+
+
+def _write_json(
+    path: Path,
+    provenance: Provenance,
+    known: KnownWeights | None,
+    rows: list[dict[str, Any]],
+    match: Match,
+    checks: Sequence[Verification],
+    output: Path,
+) -> None:
+    results = {
+        "provenance": dataclasses.asdict(provenance),
+        "published": dataclasses.asdict(known) if known else None,
+        "layers": rows,
+        "weights": dataclasses.asdict(match),
+        "verification": [dataclasses.asdict(check) for check in checks],
+        "output": str(output),
+        "versions": console.versions(),
+    }
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

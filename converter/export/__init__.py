@@ -1,0 +1,1 @@
+"""Files that a converted net can be written to."""

@@ -1,0 +1,60 @@
+"""Caffe's layer names as names of modules."""
+
+from __future__ import annotations
+
+import keyword
+import re
+
+from torch import fx, nn
+
+_RESERVED = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph())))
+
+
+def unique_names(names: list[str]) -> list[str]:
+    """Layer names made unique: the second layer called ``fc`` is ``fc#2``; layers without a name are ``#1``, ``#2``, ...
+
+    The first of several keeps its name, as the first is the one into which Caffe loads weights.
+    """
+    taken = set(names)
+    seen: dict[str, int] = {}
+    result = []
+    for name in names:
+        count = seen.get(name, 0) + 1
+        unique = name if name and count == 1 else f"{name}#{count}"
+        while unique != name and unique in taken:
+            count += 1
+            unique = f"{name}#{count}"
+        seen[name] = count
+        taken.add(unique)
+        result.append(unique)
+    return result
+
+
+def module_name(name: str) -> str:
+    """``name`` as the name of a submodule, which is also the prefix of its keys in the state dict.
+
+    Names stay as they are, slashes included, but for what torch or Python cannot take: ``.`` becomes ``_dot_``; a
+    keyword or an attribute of modules (``type``, ``half``, ``forward``) gets a trailing ``_``; quotes, backslashes and
+    unprintable characters become their code point (``_x22_``), since torch.fx writes names into source code.
+    """
+    safe = "".join(_safe(character) for character in name)
+    return safe + "_" if keyword.iskeyword(safe) or safe in _RESERVED else safe
+
+
+def argument_name(blob: str, taken: set[str]) -> str:
+    """``blob`` as the name of an argument of ``forward``; the name is added to ``taken``."""
+    name = re.sub(r"\W", "_", blob, flags=re.ASCII)
+    if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+        name = f"_{name}"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _safe(character: str) -> str:
+    if character == ".":
+        return "_dot_"
+    if character in "\"'\\{}" or not character.isprintable():
+        return f"_x{ord(character):x}_"
+    return character

@@ -1,0 +1,96 @@
+"""Caffe's layer types and the functions that translate them into modules."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from prototxt import Layer
+
+from .blobs import Blobs
+from .errors import LayerError
+
+Translator = Callable[..., nn.Module]
+Count = int | tuple[int, int | None] | None
+
+
+@dataclass(frozen=True)
+class LayerType:
+    """A supported type: its translator and how many bottoms and tops Caffe allows (None: any number)."""
+
+    name: str
+    translate: Translator
+    bottoms: Count = None
+    tops: Count = None
+    wants_layer: bool = False
+
+    def build(self, layer: Layer, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
+        """The module of ``layer`` for bottoms of these shapes.
+
+        Raises:
+            LayerError: the layer cannot exist with these bottoms, tops or parameters.
+        """
+        _check_count("bottom", len(layer.bottoms), self.bottoms)
+        _check_count("top", len(layer.tops), self.tops)
+        extra = {"layer": layer} if self.wants_layer else {}
+        return self.translate(layer.params, list(shapes), blobs, **extra)
+
+
+_types: dict[str, LayerType] = {}
+
+
+def register(
+    type_name: str, *aliases: str, bottoms: Count = None, tops: Count = None
+) -> Callable[[Translator], Translator]:
+    """Make a function the translator of the Caffe layer type ``type_name`` (and of ``aliases``).
+
+    The function is called as ``translate(params, input_shapes, blobs)`` and returns an ``nn.Module`` in whose
+    ``forward`` each bottom is an argument and which returns a tensor, or a tuple with one tensor per top:
+
+    - ``params``: :class:`prototxt.Params`, the layer's parameters with Caffe's defaults;
+    - ``input_shapes``: a list with the shape (tuple of int) of each bottom;
+    - ``blobs``: the layer's weights, a sequence of float32 tensors. ``blobs.take(shape, filler)`` gives the next one
+      after checking its shape, which is what lets a net be built and summarised without weights.
+
+    Tensors that the module keeps must be parameters or buffers. A translator that needs the whole layer, for instance
+    the number of its tops, declares a keyword ``layer`` (:class:`prototxt.Layer`). The last registration of a name
+    wins.
+
+    Args:
+        type_name: Caffe's type string, such as ``"Convolution"``.
+        aliases: other type strings with the same meaning.
+        bottoms, tops: the number that the type takes: exactly n, or (least, most) with None for no limit.
+    """
+
+    def decorate(translate: Translator) -> Translator:
+        wants_layer = "layer" in inspect.signature(translate).parameters
+        for name in (type_name, *aliases):
+            _types[name] = LayerType(name, translate, bottoms, tops, wants_layer)
+        return translate
+
+    return decorate
+
+
+def find(type_name: str) -> LayerType | None:
+    """The registered type of this name, or None."""
+    return _types.get(type_name)
+
+
+def registered() -> dict[str, LayerType]:
+    """All supported types by name, in alphabetical order."""
+    return dict(sorted(_types.items()))
+
+
+def _check_count(what: str, number: int, allowed: Count) -> None:
+    if allowed is None:
+        return
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    if number < least or (most is not None and number > most):
+        if least == most:
+            expected = f"{least}"
+        else:
+            expected = f"at least {least}" if most is None else f"{least} to {most}"
+        raise LayerError(f"takes {expected} {what}{'' if expected == '1' else 's'}, has {number}")

@@ -1,0 +1,170 @@
+"""A net's layers, one after another, with their blobs connected and their shapes known.
+
+Follows ``Net::Init`` (``net.cpp``) and ``InsertSplits`` (``insert_splits.cpp``): which blob a bottom means, what in place
+is, which blobs are left over as the net's outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from prototxt import Layer, Net
+
+from . import registry
+from .blobs import Blobs, Shape
+from .errors import LayerError, NetError, UnsupportedLayersError
+from .layers.inputs import INPUT_TYPES
+from .names import unique_names
+
+BlobsOf = Callable[[Layer], Blobs]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One value of a blob: the ``top``-th top of the step at this index. In-place layers start a new wire."""
+
+    step: int
+    top: int
+
+
+@dataclass
+class Step:
+    """One layer of the net, connected.
+
+    Attributes:
+        layer: as in the text.
+        name: the layer's name, made unique.
+        module: None for layers that feed the net.
+        bottoms: where each bottom comes from.
+        bottom_shapes, top_shapes: of each bottom and top.
+        blobs: what the layer's translator took.
+        returns_tuple: whether the module returns a tuple of tops.
+    """
+
+    layer: Layer
+    name: str
+    module: nn.Module | None
+    bottoms: list[Wire]
+    bottom_shapes: list[Shape]
+    top_shapes: list[Shape]
+    blobs: Blobs
+    returns_tuple: bool
+
+
+@dataclass
+class Wiring:
+    """A connected net: its steps, and the wire of each output blob, by name in Caffe's (alphabetical) order."""
+
+    net: Net
+    steps: list[Step]
+    outputs: dict[str, Wire]
+
+
+def wire(net: Net, blobs_of: BlobsOf) -> Wiring:
+    """Connect ``net`` and build its modules.
+
+    Args:
+        net: as read from text.
+        blobs_of: gives the weights of a layer.
+
+    Raises:
+        UnsupportedLayersError: types without a translator, all of them.
+        NetError: anything else that Caffe would refuse.
+    """
+    _check_types(net)
+    consumers = _count_consumers(net)
+    steps: list[Step] = []
+    current: dict[str, Wire] = {}
+    available: set[str] = set()
+    for index, (layer, name) in enumerate(
+        zip(net.layers, unique_names([layer.name for layer in net.layers]), strict=True)
+    ):
+        bottoms = [current[bottom] for bottom in layer.bottoms]
+        shapes = [steps[source.step].top_shapes[source.top] for source in bottoms]
+        available.difference_update(layer.bottoms)
+        for top_index, top in enumerate(layer.tops):
+            in_place = top_index < len(layer.bottoms) and layer.bottoms[top_index] == top
+            if top in current and not (in_place and consumers[current[top]] == 1):
+                raise NetError(f"{_where(net, layer)}: its top {top!r} is already produced by another layer")
+            current[top] = Wire(index, top_index)
+        available.update(layer.tops)
+        blobs = blobs_of(layer)
+        try:
+            module, top_shapes, returns_tuple = _build(net, layer, shapes, blobs)
+        except LayerError as error:
+            raise NetError(f"{_where(net, layer)}: {error}") from error
+        steps.append(Step(layer, name, module, bottoms, shapes, top_shapes, blobs, returns_tuple))
+    return Wiring(net, steps, {name: current[name] for name in sorted(available)})
+
+
+def _check_types(net: Net) -> None:
+    unknown = [layer for layer in net.layers if layer.type not in INPUT_TYPES and registry.find(layer.type) is None]
+    if unknown:
+        listed = ", ".join(f"{layer.type or '(no type)'} ({layer.name!r}, line {layer.line})" for layer in unknown)
+        raise UnsupportedLayersError(
+            f"{net.source}: {len(unknown)} layer{'s' * (len(unknown) > 1)} of unsupported type: {listed}; "
+            "add a type with converter.register"
+        )
+
+
+def _count_consumers(net: Net) -> dict[Wire, int]:
+    """How many bottoms read each wire; a loss weight on a top counts as one more, as it makes Caffe split the blob."""
+    current: dict[str, Wire] = {}
+    consumers: dict[Wire, int] = {}
+    for index, layer in enumerate(net.layers):
+        for number, bottom in enumerate(layer.bottoms):
+            if bottom not in current:
+                raise NetError(
+                    f"{_where(net, layer)}: its bottom {number}, {bottom!r}, is produced by no layer before it"
+                )
+            consumers[current[bottom]] += 1
+        for number, top in enumerate(layer.tops):
+            current[top] = Wire(index, number)
+            weighted = number < len(layer.loss_weights) and layer.loss_weights[number] != 0
+            consumers[current[top]] = int(weighted)
+    return consumers
+
+
+def _build(net: Net, layer: Layer, shapes: list[Shape], blobs: Blobs) -> tuple[nn.Module | None, list[Shape], bool]:
+    if layer.type in INPUT_TYPES:
+        return None, [net.inputs[top] for top in layer.tops], False
+    layer_type = registry.find(layer.type)
+    assert layer_type is not None, "types are checked before"
+    module = layer_type.build(layer, shapes, blobs).eval()
+    blobs.finish()
+    tops = infer_tops(module, shapes)
+    returns_tuple = isinstance(tops, tuple)
+    top_shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+    if len(top_shapes) < len(layer.tops):
+        raise LayerError(f"produces {len(top_shapes)} tops, the text names {len(layer.tops)}")
+    return module, top_shapes[: len(layer.tops)], returns_tuple
+
+
+def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    """What a module returns for inputs of ``shapes``, on the meta device: shapes without values.
+
+    Raises:
+        LayerError: the module refuses such inputs.
+    """
+    state = {name: tensor.to("meta") for name, tensor in _state(module)}
+    bottoms = tuple(torch.empty(shape, device="meta") for shape in shapes)
+    try:
+        with torch.no_grad():
+            return functional_call(module, state, bottoms)  # type: ignore[no-any-return]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise LayerError(f"cannot take bottoms of {[list(shape) for shape in shapes]}: {error}") from error
+
+
+def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters()
+    yield from module.named_buffers()
+
+
+def _where(net: Net, layer: Layer) -> str:
+    line = f":{layer.line}" if layer.line else ""
+    return f"{net.source}{line}: layer {layer.name!r} ({layer.type})"
