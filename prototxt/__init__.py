@@ -4,6 +4,7 @@ from .errors import InputError, PrototxtError, WeightsError
 from .net import Layer, Net, Params
 from .nets import bundled_net
 from .read import read_net
+from .weights import read_weights
 
 __all__ = [
     "InputError",
@@ -14,4 +15,5 @@ __all__ = [
     "WeightsError",
     "bundled_net",
     "read_net",
+    "read_weights",
 ]

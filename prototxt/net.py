@@ -74,7 +74,9 @@ class Params(Mapping[str, Any]):
         object.__setattr__(self, "_set", state[1])
 
     def __repr__(self) -> str:
-        return f"Params({', '.join(f'{name}={self._values[name]!r}' for name in sorted(self._set & set(self._values)))})"
+        return (
+            f"Params({', '.join(f'{name}={self._values[name]!r}' for name in sorted(self._set & set(self._values)))})"
+        )
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def layer_of(message: Any, line: int | None, source: str) -> Layer:
 
 
 def params_of(layer: Any) -> Params:
-    """The parameters of a ``LayerParameter`` message: its type's own, and other messages that are set by their names."""
+    """The parameters of a ``LayerParameter`` message: its type's own, and others that are set."""
     set_messages = {
         field.name: value for field, value in layer.ListFields() if field.name.endswith("_param") and _single(field)
     }

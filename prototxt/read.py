@@ -17,7 +17,17 @@ from .upgrade import upgraded
 
 #: Layers whose tops come from files or memory that a converted net does not have, so they are fed like inputs.
 DATA_TYPES = frozenset(
-    "AnnotatedData Data DenseImageData HDF5Data ImageData ImageSegData MemoryData VideoData WindowData".split()
+    (
+        "AnnotatedData",
+        "Data",
+        "DenseImageData",
+        "HDF5Data",
+        "ImageData",
+        "ImageSegData",
+        "MemoryData",
+        "VideoData",
+        "WindowData",
+    )
 )
 
 

@@ -1,7 +1,7 @@
 """Caffe's text format: from bytes to a message of the schema, exactly as strict as the C++ parser that Caffe uses.
 
-protobuf's Python parser differs from the C++ one in places: it refuses ``- 2``, ``.5`` and bytes that are not UTF-8, and
-takes ``1_0``, ``+1`` and (for a float) ``010``. So the text is first cut into tokens by the C++ rules, and the tokens
+protobuf's Python parser differs from the C++ one in places: it refuses ``- 2``, ``.5`` and bytes that are not UTF-8,
+and takes ``1_0``, ``+1`` and (for a float) ``010``. So the text is first cut into tokens by the C++ rules, and the tokens
 are handed on in a spelling on which both agree. Each goes on a line of its own, which makes the parser's line number
 the token's index, and its errors lead back to the place in the file.
 """
@@ -100,9 +100,11 @@ class _Tokenizer:
             if kind == "space":
                 continue
             if kind == "string":
-                strings = [*strings, self._unescape(match)] if tokens and tokens[-1].kind == "string" else [
-                    self._unescape(match)
-                ]
+                strings = (
+                    [*strings, self._unescape(match)]
+                    if tokens and tokens[-1].kind == "string"
+                    else [self._unescape(match)]
+                )
                 offset = start
                 if len(strings) > 1:
                     offset = tokens.pop().offset
@@ -125,7 +127,9 @@ class _Tokenizer:
 
     def _refuse_what_is_no_text(self) -> None:
         if self._data.startswith(b"\xef\xbb\xbf"):
-            raise self._error(0, "the file begins with a byte-order mark, which Caffe refuses: save it as UTF-8 without")
+            raise self._error(
+                0, "the file begins with a byte-order mark, which Caffe refuses: save it as UTF-8 without"
+            )
         if self._data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise self._error(0, "the file is UTF-16, which Caffe refuses: save it as UTF-8")
         if self._data[:512].lstrip()[:14].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
@@ -149,7 +153,9 @@ class _Tokenizer:
     def _refuse_glued(self, end: int, kind: str) -> None:
         following = self._data[end : end + 1]
         if following == b".":
-            raise self._error(end, "a second decimal point" if kind == "float" else "hex and octal numbers are integers")
+            raise self._error(
+                end, "a second decimal point" if kind == "float" else "hex and octal numbers are integers"
+            )
         if following.isalpha() or following == b"_":
             raise self._error(end, "there must be a space between a number and a name")
 
@@ -173,8 +179,14 @@ class _Tokenizer:
         text = value.decode("utf-8", "replace")
         if "\ufffd" in text and self._foreign.setdefault(text, value) != value:
             raise self._error(offset, "two strings differ only in bytes that are not UTF-8: save the file as UTF-8")
-        return '"' + "".join(f"\\{byte:03o}" if byte < 32 or byte > 126 or byte in b"\"\\'" else chr(byte)
-                             for byte in text.encode("utf-8")) + '"'
+        return (
+            '"'
+            + "".join(
+                f"\\{byte:03o}" if byte < 32 or byte > 126 or byte in b"\"\\'" else chr(byte)
+                for byte in text.encode("utf-8")
+            )
+            + '"'
+        )
 
     def _error(self, offset: int, message: str) -> PrototxtError:
         return PrototxtError(f"{self._source}:{_place(self._data, offset)}: {message}")

@@ -36,7 +36,9 @@ def _input_layer(net: Any, source: str) -> list[Placed]:
     needed = len(net.input)
     if net.input_shape:
         if len(net.input_shape) < needed:
-            raise PrototxtError(f"{source}: {needed} inputs need {needed} input_shape, there are {len(net.input_shape)}")
+            raise PrototxtError(
+                f"{source}: {needed} inputs need {needed} input_shape, there are {len(net.input_shape)}"
+            )
         layer.input_param.shape.extend(net.input_shape[:needed])
         return [(layer, None)]
     if len(net.input_dim) < 4 * needed:

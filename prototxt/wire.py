@@ -1,0 +1,170 @@
+"""A strict, bounds-checked walk over protobuf's wire format.
+
+It takes a buffer apart into fields without a schema and without copying: who calls it picks the fields it knows. What
+protobuf's own parser refuses is refused: ends outside the enclosing message, overlong varints, field number 0, unknown
+wire types, groups without an end, nesting beyond 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+VARINT: Final = 0
+FIXED64: Final = 1
+LENGTH: Final = 2
+START_GROUP: Final = 3
+END_GROUP: Final = 4
+FIXED32: Final = 5
+
+MAX_DEPTH = 100  # protobuf's limit for messages and groups inside each other
+MAX_FIELDS = (
+    1_000_000  # a file of a thousand layers has some ten thousand; bounds the time that a hostile file can take
+)
+
+#: number, wire type, and two values: VARINT: the value, 0; LENGTH: start and end of the bytes; FIXED32 and FIXED64:
+#: start of the first value and how many records (tag and value) of this field follow each other.
+Field = tuple[int, int, int, int]
+
+
+class Damage(ValueError):
+    """The buffer is not a message; ``offset`` is where that shows."""
+
+    def __init__(self, offset: int, message: str) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class Walk:
+    """Walks the messages of one buffer.
+
+    Args:
+        data: the buffer; an index gives an int.
+    """
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._bytes = np.frombuffer(data, np.uint8)
+        self._fields_left = MAX_FIELDS
+
+    def fields(self, start: int, end: int, depth: int) -> Iterator[Field]:
+        """The fields of the message in ``data[start:end]``; unknown groups are checked and left out.
+
+        Args:
+            start, end: where the message lies.
+            depth: how many messages are around it; 0 for the whole file.
+
+        Raises:
+            Damage: as the module says.
+        """
+        data = self._data
+        position = start
+        if depth >= MAX_DEPTH:
+            raise Damage(start, f"messages are nested more than {MAX_DEPTH} deep")
+        while position < end:
+            at = position
+            tag = data[position]
+            position += 1
+            if tag >= 0x80:
+                tag, position = self.varint(at, end, size=5)
+            number, wire = tag >> 3, tag & 7
+            self._count(at)
+            if not 0 < number < 1 << 29:
+                raise Damage(at, f"field number {number} is not valid")
+            if wire == LENGTH:
+                length = data[position] if position < end else 0x80
+                position += 1
+                if length >= 0x80:
+                    length, position = self.varint(position - 1, end)
+                if length > end - position:
+                    raise Damage(at, f"field {number} claims {length} bytes, {end - position} are left")
+                yield number, wire, position, position + length
+                position += length
+            elif wire == VARINT:
+                value, position = self.varint(position, end)
+                yield number, wire, value, 0
+            elif wire in (FIXED32, FIXED64):
+                size = 4 if wire == FIXED32 else 8
+                if end - position < size:
+                    raise Damage(at, f"field {number} is cut off")
+                count = self._run(at, position, end, size) if position - at == 1 else 1
+                yield number, wire, position, count
+                position += count * (size + position - at) - (position - at)
+            elif wire == START_GROUP:
+                position = self._skip_group(number, position, end, depth + 1)
+            else:
+                raise Damage(at, "a group ends that has not begun" if wire == END_GROUP else f"wire type {wire}")
+
+    def varint(self, position: int, end: int, size: int = 10) -> tuple[int, int]:
+        """The varint at ``position`` and the position after it; at most ``size`` bytes, and 64 (size 5: 32) bits."""
+        value = 0
+        for index in range(size):
+            if position + index >= end:
+                raise Damage(position, "a number is cut off")
+            byte = self._data[position + index]
+            value |= (byte & 0x7F) << 7 * index
+            if byte < 0x80:
+                if value >> (32 if size == 5 else 64):
+                    break
+                return value, position + index + 1
+        raise Damage(position, f"a number is longer than {size} bytes")
+
+    def varints(self, start: int, end: int) -> list[int]:
+        """The packed varints in ``data[start:end]``."""
+        values = []
+        while start < end:
+            value, start = self.varint(start, end)
+            values.append(value)
+            self._count(start)
+        return values
+
+    def _run(self, at: int, position: int, end: int, size: int) -> int:
+        """How many records of the same one-byte tag and ``size`` value bytes begin at ``at``."""
+        step = size + 1
+        limit = (end - at) // step
+        count, look = 1, 16
+        while count < limit:
+            tags = self._bytes[at + count * step : at + min(count + look, limit) * step : step]
+            other = np.flatnonzero(tags != self._data[at])
+            if other.size:
+                return count + int(other[0])
+            count += tags.size
+            look *= 2
+        return count
+
+    def _skip_group(self, number: int, position: int, end: int, depth: int) -> int:
+        """The position after the group ``number`` whose content begins at ``position``."""
+        open_groups = [number]
+        while open_groups:
+            if depth + len(open_groups) > MAX_DEPTH:
+                raise Damage(position, f"groups are nested more than {MAX_DEPTH} deep")
+            at = position
+            tag, position = self.varint(position, end, size=5)
+            number, wire = tag >> 3, tag & 7
+            self._count(at)
+            if not 0 < number < 1 << 29:
+                raise Damage(at, f"field number {number} is not valid")
+            if wire == START_GROUP:
+                open_groups.append(number)
+            elif wire == END_GROUP:
+                if open_groups.pop() != number:
+                    raise Damage(at, f"group {number} ends that has not begun")
+            elif wire == VARINT:
+                _, position = self.varint(position, end)
+            elif wire in (LENGTH, FIXED32, FIXED64):
+                length = 4 if wire == FIXED32 else 8
+                if wire == LENGTH:
+                    length, position = self.varint(position, end)
+                if length > end - position:
+                    raise Damage(at, f"field {number} claims {length} bytes, {end - position} are left")
+                position += length
+            else:
+                raise Damage(at, f"wire type {wire}")
+        return position
+
+    def _count(self, at: int) -> None:
+        self._fields_left -= 1
+        if self._fields_left < 0:
+            raise Damage(at, f"more than {MAX_FIELDS} fields")
