@@ -1,0 +1,1 @@
+"""Training ICNet, and the generated scenes that stand in for images where none may be shipped."""
