@@ -11,7 +11,7 @@ _RESERVED = frozenset(dir(fx.GraphModule(nn.Module(), fx.Graph())))
 
 
 def unique_names(names: list[str]) -> list[str]:
-    """Layer names made unique: the second layer called ``fc`` is ``fc#2``; layers without a name are ``#1``, ``#2``, ...
+    """Layer names made unique: the second layer ``fc`` is ``fc#2``; layers without a name are ``#1``, ``#2``, ...
 
     The first of several keeps its name, as the first is the one into which Caffe loads weights.
     """

@@ -89,8 +89,6 @@ def _check_count(what: str, number: int, allowed: Count) -> None:
         return
     least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
     if number < least or (most is not None and number > most):
-        if least == most:
-            expected = f"{least}"
-        else:
-            expected = f"at least {least}" if most is None else f"{least} to {most}"
+        upper = "or more" if most is None else f"to {most}"
+        expected = f"{least}" if least == most else f"{least} {upper}"
         raise LayerError(f"takes {expected} {what}{'' if expected == '1' else 's'}, has {number}")

@@ -23,9 +23,9 @@ def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
         prototxt: path, text, or a net already read.
 
     Returns:
-        Rows of ``name``, ``type``, ``bottoms``, ``tops`` (lists of str), ``top_shapes``, ``param_shapes`` (lists of lists
-        of int), ``parameters`` (number of values in the layer's blobs) and ``macs`` (multiply-accumulates of one
-        forward pass; 0 for layers that are not sums of products with weights). ``input:`` fields are one row
+        Rows of ``name``, ``type``, ``bottoms``, ``tops`` (lists of str), ``top_shapes``, ``param_shapes`` (lists of
+        lists of int), ``parameters`` (number of values in the layer's blobs) and ``macs`` (multiply-accumulates of
+        one forward pass; 0 for layers that are not sums of products with weights). ``input:`` fields are one row
         ``input`` of type Input.
 
     Raises:

@@ -1,7 +1,7 @@
 """A net's layers, one after another, with their blobs connected and their shapes known.
 
-Follows ``Net::Init`` (``net.cpp``) and ``InsertSplits`` (``insert_splits.cpp``): which blob a bottom means, what in place
-is, which blobs are left over as the net's outputs.
+Follows ``Net::Init`` (``net.cpp``) and ``InsertSplits`` (``insert_splits.cpp``): which blob a bottom means, what in
+place is, which blobs are left over as the net's outputs.
 """
 
 from __future__ import annotations

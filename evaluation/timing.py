@@ -111,7 +111,8 @@ def report(times: Times, layers: dict[str, float] | None, setting: dict[str, Any
     lines = [
         f"{setting['net']}: batch {setting['batch']}, {setting['height']}x{setting['width']}, {setting['precision']}, "
         f"{setting['device_name']}, {setting['threads']} threads, torch {setting['versions']['torch']}",
-        f"*** Benchmark begins ***\nTesting for {len(times.passes)} iterations.",
+        "*** Benchmark begins ***",
+        f"Testing for {len(times.passes)} iterations.",
     ]
     if layers is not None:
         lines.append("Average time per layer:")
@@ -121,9 +122,10 @@ def report(times: Times, layers: dict[str, float] | None, setting: dict[str, Any
     lines += [
         f"Average Forward pass: {found['mean']:.4g} ms.",
         f"Median {found['median']:.4g} ms, minimum {found['min']:.4g} ms, 95th percentile {found['p95']:.4g} ms.",
-        f"Total Time: {sum(times.passes):.5g} ms.\n*** Benchmark ends ***",
-        f"Published for the original: {low:.0f}~{high:.0f} ms on a TitanX (caffe time, merged net, 1025x2049, batch 1). "
-        "That is another machine: the two times do not compare.",
+        f"Total Time: {sum(times.passes):.5g} ms.",
+        "*** Benchmark ends ***",
+        f"Published for the original: {low:.0f}~{high:.0f} ms on a TitanX (caffe time, merged net, 1025x2049, batch 1), "
+        "which is another machine.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -142,8 +142,8 @@ def icnet(
     """An ICNet, in eval mode with weights, in train mode without.
 
     Args:
-        weights: a caffemodel, a safetensors file or a torch checkpoint of an ICNet; classes and channels then follow from
-            it. None: random weights.
+        weights: a caffemodel, a safetensors file or a torch checkpoint of an ICNet; classes and channels then follow
+            from it. None: random weights.
         num_classes: of the scores, without ``weights``.
         merged: with biases in place of batch normalisation. Weights with batch normalisation are folded for it.
         pyramid: windows other than the default, see :class:`ICNet`.
@@ -151,7 +151,7 @@ def icnet(
         aux: with the auxiliary heads of training.
 
     Raises:
-        InputError: the file cannot be used, or holds merged weights where ``merged=False`` asks for batch normalisation.
+        InputError: the file cannot be used, or is merged where ``merged=False`` asks for batch normalisation.
     """
     if weights is None:
         return ICNet(num_classes, merged, pyramid=pyramid, width=width, aux=aux)

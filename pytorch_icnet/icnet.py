@@ -1,8 +1,9 @@
-"""ICNet, written by hand (Zhao et al., "ICNet for Real-Time Semantic Segmentation on High-Resolution Images", ECCV 2018).
+"""ICNet, written by hand.
 
-The net is the released prototxt's, not the paper's figure: the branch at 1/4 of the image begins with ``conv3_1`` of the
-branch at 1/2, halved, and the pyramid sums its levels. Every layer of the prototxt is a child under its Caffe name, so
-that weights, activations and reports of the two sides meet by name.
+The net of Zhao, Qi, Shen, Shi and Jia, "ICNet for Real-Time Semantic Segmentation on High-Resolution Images" (ECCV
+2018), as its prototxt was released, which differs from the paper's figure: the branch at 1/4 of the image begins with
+``conv3_1`` of the branch at 1/2, halved, and the pyramid sums its levels. Every layer of the prototxt is a child under
+its Caffe name, so that weights, activations and reports of the two sides meet by name.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class ICNet(nn.Module):
 
     Args:
         num_classes: channels of ``conv6_cls``.
-        merged: convolutions with biases, the form for inference; otherwise convolutions without biases, each followed by
-            batch normalisation (``conv/bn``), the form for training.
+        merged: convolutions with biases, the form for inference; otherwise convolutions without biases, each followed
+            by batch normalisation (``conv/bn``), the form for training.
         pyramid: windows other than the default (see :func:`pytorch_icnet.pyramid.windows`):
             ``{"pool1": (kernel_h, kernel_w, stride_h, stride_w), "pool2": ..., "pool3": ..., "pool6": ...,
             "interp": (height, width)}``.
@@ -136,9 +137,9 @@ class ICNet(nn.Module):
         half = y
 
         y = self.conv3_1_sub4(half)
-        for stage, blocks in (("conv3", (2, 3, 4)), ("conv4", (1, 2, 3, 4, 5, 6)), ("conv5", (1, 2, 3))):
-            for block in blocks:
-                y = self._run_bottleneck(f"{stage}_{block}", y)
+        for stage, numbers in (("conv3", (2, 3, 4)), ("conv4", (1, 2, 3, 4, 5, 6)), ("conv5", (1, 2, 3))):
+            for number in numbers:
+                y = self._run_bottleneck(f"{stage}_{number}", y)
         y = self._run("conv5_4_k1", self._pyramid_sum(y))
         quarter = self.conv5_4_interp(y)
 
@@ -290,12 +291,15 @@ def _listed(sizes: tuple[int, ...]) -> str:
 
 
 def folded(model: ICNet) -> ICNet:
-    """The merged form of a net with batch normalisation, for inference; equal up to rounding. A merged net is returned as it is."""
+    """The merged form of a net with batch normalisation, for inference: equal up to rounding, on the same device.
+
+    A merged net is returned as it is.
+    """
     if model.merged:
         return model
     channels = {name: child.out_channels for name, child in model.named_children() if isinstance(child, nn.Conv2d)}
-    merged = ICNet(model.num_classes, True, pyramid=model.pyramid, aux=model.aux, channels=channels)
-    merged.input_size = model.input_size
+    merged = ICNet(model.num_classes, pyramid=model.pyramid, aux=model.aux, channels=channels)
+    merged.input_size, merged.provenance = model.input_size, model.provenance
     state = {}
     for name, child in model.named_children():
         norm = model._modules.get(f"{name}/bn")
@@ -304,5 +308,5 @@ def folded(model: ICNet) -> ICNet:
             state[f"{name}.weight"], state[f"{name}.bias"] = fold(child.weight.detach(), bias, norm)
         elif not isinstance(child, nn.BatchNorm2d):
             state.update({f"{name}.{key}": value for key, value in child.state_dict().items()})
-    merged.load_state_dict(state)
-    return merged.to(next(model.parameters()).device).train(model.training)
+    merged.to(model.data_sub1.weight).load_state_dict(state)
+    return merged.train(model.training)

@@ -65,7 +65,7 @@ def test_a_wrong_resize_is_noticed() -> None:
 
 
 def test_a_padded_average_with_torchs_divisor_is_noticed() -> None:
-    net, values, references = run(DATA / "ops" / "pool_7x8.prototxt")
+    net, _, references = run(DATA / "ops" / "pool_7x8.prototxt")
     stored = arrays(DATA / "ops" / "pool_7x8.npz")
     wrong = 0
     for layer in net.layers:
