@@ -128,9 +128,7 @@ def _open(path: Path) -> _Image:
     except ValueError as error:
         raise ImageError(f"{path}: {error}") from error
     if image.width * image.height > MAX_PIXELS:
-        raise ImageError(
-            f"{path}: {image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed"
-        )
+        raise ImageError(f"{path}: {image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed")
     return image
 
 

@@ -59,9 +59,7 @@ class Plan:
         indices = self.rows.indices[start:stop]
         return int(indices.min()), int(indices.max()) + 1
 
-    def resample(
-        self, source: npt.NDArray[Pixel], start: int, stop: int, offset: int = 0
-    ) -> npt.NDArray[Pixel]:
+    def resample(self, source: npt.NDArray[Pixel], start: int, stop: int, offset: int = 0) -> npt.NDArray[Pixel]:
         """The output rows [start, stop), rows x W x C, from input rows of which the first is row ``offset``."""
         result = np.empty((stop - start, self.size[1], source.shape[2]), source.dtype)
         step = self._block_rows(source.shape[1:])

@@ -81,9 +81,7 @@ def encode(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] | None 
     height, width = labels.shape
     if labels.dtype != np.uint8:
         raise TypeError(f"8-bit PNG files hold uint8, not {labels.dtype}")
-    rows = np.zeros(
-        (height, width + 1), np.uint8
-    )  # a zero before each row: no filter, the best one for label maps
+    rows = np.zeros((height, width + 1), np.uint8)  # a zero before each row: no filter, the best one for label maps
     rows[:, 1:] = labels
     colour_type = GRAY if palette is None else INDEXED
     parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))]

@@ -52,9 +52,7 @@ def postprocess(
     return labels
 
 
-def probabilities(
-    scores: torch.Tensor, size: tuple[int, int], *, full_size: tuple[int, int] = FULL_SIZE
-) -> Floats:
+def probabilities(scores: torch.Tensor, size: tuple[int, int], *, full_size: tuple[int, int] = FULL_SIZE) -> Floats:
     """The class probabilities at the image's own size, float32 HxWxC; arguments as for postprocess."""
     blocks = [block for _, _, block in _probability_rows(scores, size, full_size)]
     return np.concatenate(blocks)

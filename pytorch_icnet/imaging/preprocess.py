@@ -62,9 +62,7 @@ def _grow_by_one(image: npt.NDArray[np.uint8], planned: Plan) -> npt.NDArray[np.
     wide = np.empty((height + 2, (width + 1) * channels), np.uint8)
     for start in range(0, height, _BLOCK_ROWS):
         block = padded[start : start + _BLOCK_ROWS].astype(np.float64)
-        wide[start + 1 : start + 1 + len(block)] = _blend(
-            block[:, :-channels], left, block[:, channels:], right
-        )
+        wide[start + 1 : start + 1 + len(block)] = _blend(block[:, :-channels], left, block[:, channels:], right)
     wide[0], wide[-1] = wide[1], wide[-2]
     grown = np.empty((height + 1, (width + 1) * channels), np.uint8)
     for start in range(0, height + 1, _BLOCK_ROWS):

@@ -12,10 +12,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parity import FIXTURES, assert_same_bits, formula_image, sha256, slow_imresize
 
 from pytorch_icnet.imaging import imresize
 from pytorch_icnet.imaging.imresize import BELOW_HALF, plan
+
+from .matlab_reference import FIXTURES, assert_same_bits, formula_image, sha256, slow_imresize
 
 
 @pytest.mark.parametrize("lengths", FIXTURES["taps_bilinear"])

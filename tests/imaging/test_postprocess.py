@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from parity import FIXTURES, assert_same_bits, formula_scores, sha256, slow_imresize
 
 from pytorch_icnet.imaging import imresize, postprocess, probabilities
 from pytorch_icnet.imaging.postprocess import first_maximum, interp_columns, interp_rows, softmax
+
+from .matlab_reference import FIXTURES, assert_same_bits, formula_scores, sha256, slow_imresize
 
 Labels = npt.NDArray[np.uint8]
 

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parity import FIXTURES, assert_same_bits, formula_image, sha256
 
 from pytorch_icnet.imaging import imresize, preprocess
 from pytorch_icnet.imaging.imresize import BELOW_HALF, plan
 from pytorch_icnet.imaging.preprocess import _grow_by_one, resize_image
+
+from .matlab_reference import FIXTURES, assert_same_bits, formula_image, sha256
 
 
 def test_blob() -> None:
