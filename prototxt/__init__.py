@@ -1,10 +1,12 @@
 """Caffe's formats: text nets, binary and HDF5 weights, mean files."""
 
 from .errors import InputError, PrototxtError, WeightsError
+from .mean import read_mean, write_mean
 from .net import Layer, Net, Params
 from .nets import bundled_net
 from .read import read_net
 from .weights import read_weights
+from .write import net_text, write_net, write_weights
 
 __all__ = [
     "InputError",
@@ -14,6 +16,11 @@ __all__ = [
     "PrototxtError",
     "WeightsError",
     "bundled_net",
+    "net_text",
+    "read_mean",
     "read_net",
     "read_weights",
+    "write_mean",
+    "write_net",
+    "write_weights",
 ]

@@ -17,58 +17,70 @@ _LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 _DIM = 1
 
 
-class _Values:
-    """The values of one repeated float or double field, gathered from packed and single records in order."""
-
-    def __init__(self, dtype: str) -> None:
-        self._type = np.dtype(dtype)
-        self._runs: list[NDArray[Any]] = []
-
-    def packed(self, data: memoryview, start: int, end: int) -> None:
-        if (end - start) % self._type.itemsize:
-            raise Damage(start, f"{end - start} bytes of packed values are not a multiple of {self._type.itemsize}")
-        if end > start:
-            self._runs.append(np.frombuffer(data, self._type, (end - start) // self._type.itemsize, start))
-
-    def single(self, data: memoryview, start: int, count: int) -> None:
-        size = self._type.itemsize
-        records = np.ndarray((count,), self._type, data, start, (size + 1,))
-        self._runs.append(records)
-
-    def array(self) -> NDArray[Any]:
-        """All values; a view of the file when they lie in one piece."""
-        if len(self._runs) == 1 and self._runs[0].flags.c_contiguous:
-            return self._runs[0]
-        return np.concatenate([np.empty(0, self._type), *self._runs])
+_TYPES: dict[int, np.dtype[Any]] = {
+    _DATA: np.dtype("<f4"),
+    _DIFF: np.dtype("<f4"),
+    _DOUBLE_DATA: np.dtype("<f8"),
+    _DOUBLE_DIFF: np.dtype("<f8"),
+}
 
 
-def read_blob(walk: Walk, data: memoryview, start: int, end: int, depth: int) -> NDArray[Any]:
-    """The blob whose ``BlobProto`` is ``data[start:end]``: float32, or float64 where the file holds doubles.
+def read_blob(walk: Walk, start: int, end: int, depth: int) -> NDArray[Any]:
+    """The blob whose ``BlobProto`` lies at ``start`` to ``end``: float32, or float64 where the file holds doubles.
 
-    The array is read-only, and a view of ``data`` (perhaps unaligned) when the values lie in one packed piece.
+    The array is read-only, and a view of the buffer (perhaps unaligned) when the values lie in one packed piece.
     Old-style dims give a 4-D shape; differences (gradients) are checked and left out.
 
     Raises:
         Damage: the message is broken, or its values do not fill its shape.
     """
-    floats, doubles, differences = _Values("<f4"), _Values("<f8"), (_Values("<f4"), _Values("<f8"))
-    values_of = {_DATA: floats, _DIFF: differences[0], _DOUBLE_DATA: doubles, _DOUBLE_DIFF: differences[1]}
+    values, shape = read_parts(walk, start, end, depth)
+    if len(shape) > MAX_AXES:
+        raise Damage(start, f"a blob has {len(shape)} axes, more than Caffe's {MAX_AXES}")
+    if any(size < 0 for size in shape) or math.prod(shape) != values.size:
+        raise Damage(start, f"a blob of shape {tuple(shape)} holds {values.size} values")
+    shaped = values.reshape(shape)
+    shaped.flags.writeable = False
+    return shaped
+
+
+def read_parts(walk: Walk, start: int, end: int, depth: int) -> tuple[NDArray[Any], list[int]]:
+    """Values and shape of a blob, whether they fit or not."""
+    runs: dict[int, list[NDArray[Any]]] = {}  # the values of a field, from packed and single records in order
     legacy: dict[int, int] = {}
     dims: list[int] = []
     for number, wire, first, second in walk.fields(start, end, depth):
-        if number in values_of:
-            if wire == LENGTH:
-                values_of[number].packed(data, first, second)
-            elif wire == (FIXED32 if number in (_DATA, _DIFF) else FIXED64):
-                values_of[number].single(data, first, second)
+        if number in _TYPES:
+            run = _run(walk.data, _TYPES[number], wire, first, second)
+            if run is not None:
+                runs.setdefault(number, []).append(run)
         elif number == _SHAPE and wire == LENGTH:
             dims += _dims(walk, first, second, depth + 1)
         elif number in _LEGACY_DIMS and wire == VARINT:
             legacy[number] = _signed(first, 32)
-    values = doubles.array()
+    values = _joined(runs.get(_DOUBLE_DATA, []), _TYPES[_DOUBLE_DATA])
     if not values.size:
-        values = floats.array()
-    return _shaped(values, [legacy.get(number, 0) for number in _LEGACY_DIMS] if legacy else dims, start)
+        values = _joined(runs.get(_DATA, []), _TYPES[_DATA])
+    return values, [legacy.get(number, 0) for number in _LEGACY_DIMS] if legacy else dims
+
+
+def _run(data: memoryview, dtype: np.dtype[Any], wire: int, first: int, second: int) -> NDArray[Any] | None:
+    """The values of one field as the walk gives it; None where its wire type is not the field's."""
+    if wire == LENGTH:
+        count, rest = divmod(second - first, dtype.itemsize)
+        if rest:
+            raise Damage(first, f"{second - first} bytes of packed values are not a multiple of {dtype.itemsize}")
+        return np.frombuffer(data, dtype, count, first) if count else None
+    if wire != (FIXED32 if dtype.itemsize == 4 else FIXED64):
+        return None
+    return np.ndarray((second,), dtype, data, first, (dtype.itemsize + 1,))
+
+
+def _joined(runs: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """All values; a view of the file when they lie in one piece."""
+    if len(runs) == 1 and runs[0].flags.c_contiguous:
+        return runs[0]
+    return np.concatenate([np.empty(0, dtype), *runs])
 
 
 def _dims(walk: Walk, start: int, end: int, depth: int) -> list[int]:
@@ -79,16 +91,6 @@ def _dims(walk: Walk, start: int, end: int, depth: int) -> list[int]:
         elif number == _DIM and wire == VARINT:
             dims.append(first)
     return [_signed(dim, 64) for dim in dims]
-
-
-def _shaped(values: NDArray[Any], shape: list[int], start: int) -> NDArray[Any]:
-    if len(shape) > MAX_AXES:
-        raise Damage(start, f"a blob has {len(shape)} axes, more than Caffe's {MAX_AXES}")
-    if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise Damage(start, f"a blob of shape {tuple(shape)} holds {values.size} values")
-    shaped = values.reshape(shape)
-    shaped.flags.writeable = False
-    return shaped
 
 
 def _signed(value: int, bits: int) -> int:

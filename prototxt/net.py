@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from numpy.typing import NDArray
 
@@ -19,11 +19,19 @@ class Params(Mapping[str, Any]):
     :meth:`is_set` tells a value that the text gives from a default, for layers whose rule depends on it (Interp).
     """
 
-    __slots__ = ("_set", "_values")
+    __slots__ = ("_message", "_set", "_values")
 
-    def __init__(self, values: Mapping[str, Any], set_fields: frozenset[str] | None = None) -> None:
+    def __init__(
+        self, values: Mapping[str, Any], set_fields: frozenset[str] | None = None, message: str | None = None
+    ) -> None:
         object.__setattr__(self, "_values", dict(values))
         object.__setattr__(self, "_set", frozenset(values) if set_fields is None else set_fields)
+        object.__setattr__(self, "_message", message)
+
+    @property
+    def message(self) -> str | None:
+        """The field of Caffe's LayerParameter that a layer's own parameters come from (``"convolution_param"``)."""
+        return cast("str | None", self._message)
 
     def is_set(self, name: str) -> bool:
         """Whether the text gives ``name`` a value (repeated fields: at least one)."""
@@ -38,7 +46,7 @@ class Params(Mapping[str, Any]):
         unknown = sorted(set(changes) - set(self._values))
         if unknown:
             raise KeyError(f"no parameter {unknown[0]!r}; there are {', '.join(sorted(self._values))}")
-        return Params({**self._values, **changes}, self._set | frozenset(changes))
+        return Params({**self._values, **changes}, self._set | frozenset(changes), self._message)
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -66,12 +74,12 @@ class Params(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash((frozenset(self._values), self._set))
 
-    def __getstate__(self) -> tuple[dict[str, Any], frozenset[str]]:
-        return self._values, self._set
+    def __getstate__(self) -> tuple[dict[str, Any], frozenset[str], str | None]:
+        return self._values, self._set, self._message
 
-    def __setstate__(self, state: tuple[dict[str, Any], frozenset[str]]) -> None:
-        object.__setattr__(self, "_values", state[0])
-        object.__setattr__(self, "_set", state[1])
+    def __setstate__(self, state: tuple[dict[str, Any], frozenset[str], str | None]) -> None:
+        for name, value in zip(("_values", "_set", "_message"), state, strict=True):
+            object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
         return (
@@ -100,7 +108,7 @@ class Layer:
     bottoms: tuple[str, ...]
     tops: tuple[str, ...]
     params: Params
-    line: int | None = None
+    line: int | None = field(default=None, compare=False)
     param_names: tuple[str, ...] = ()
     loss_weights: tuple[float, ...] = ()
     blobs: tuple[NDArray[Any], ...] = field(default=(), compare=False)
@@ -121,4 +129,4 @@ class Net:
     name: str
     layers: tuple[Layer, ...]
     inputs: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    source: str = "<text>"
+    source: str = field(default="<text>", compare=False)

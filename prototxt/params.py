@@ -156,7 +156,8 @@ def params_of(layer: Any) -> Params:
     if own is None:
         return Params(others)
     params = _params(getattr(layer, own))
-    return Params({**others, **params}, _set_names(params) | frozenset(others)) if others else params
+    set_names = {name for name in params if params.is_set(name)} | set(others)
+    return Params({**others, **params}, frozenset(set_names), own)
 
 
 def own_field(type_name: str, set_fields: list[str]) -> str | None:
@@ -168,15 +169,12 @@ def own_field(type_name: str, set_fields: list[str]) -> str | None:
     return own[0] if len(own) == 1 else None
 
 
-def _set_names(params: Params) -> frozenset[str]:
-    return frozenset(name for name in params if params.is_set(name))
-
-
 def _single(field: Any) -> bool:
-    return field.message_type is not None and not _repeated(field)
+    return field.message_type is not None and not is_repeated(field)
 
 
-def _repeated(field: Any) -> bool:
+def is_repeated(field: Any) -> bool:
+    """Whether a field descriptor is of a repeated field."""
     repeated = getattr(field, "is_repeated", None)  # protobuf 6 and later; label went away with protobuf 7
     return bool(field.label == field.LABEL_REPEATED) if repeated is None else bool(repeated)
 
@@ -199,7 +197,7 @@ def _defaults(message_name: str) -> Params:
 
 
 def _default(field: Any) -> Any:
-    if _repeated(field):
+    if is_repeated(field):
         return ()
     if field.message_type is not None:
         return _defaults(field.message_type.name)
@@ -209,7 +207,7 @@ def _default(field: Any) -> Any:
 
 
 def _value(field: Any, value: Any) -> Any:
-    if _repeated(field):
+    if is_repeated(field):
         return tuple(_single_value(field, item) for item in value)
     return _single_value(field, value)
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from . import text
+from .content import content_of
 from .errors import PrototxtError
 from .net import Layer, Net
 from .params import layer_of
@@ -66,15 +67,7 @@ def _bytes_of(path_or_text: str | os.PathLike[str]) -> tuple[bytes, str]:
     if isinstance(path_or_text, str) and ("{" in path_or_text or "\n" in path_or_text):
         return path_or_text.encode("utf-8", "surrogateescape"), "<text>"
     path = Path(path_or_text)
-    try:
-        size = path.stat().st_size
-        if size > text.MAX_BYTES:
-            raise PrototxtError(f"{path}: {size} bytes are no net in text form (the limit is {text.MAX_BYTES})")
-        return path.read_bytes(), str(path)
-    except (OSError, ValueError) as error:
-        if isinstance(error, PrototxtError):
-            raise
-        raise PrototxtError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    return bytes(content_of(path, PrototxtError, text.MAX_BYTES)), str(path)
 
 
 def _inputs(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:

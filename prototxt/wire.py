@@ -45,7 +45,7 @@ class Walk:
     """
 
     def __init__(self, data: memoryview) -> None:
-        self._data = data
+        self.data = data
         self._bytes = np.frombuffer(data, np.uint8)
         self._fields_left = MAX_FIELDS
 
@@ -59,7 +59,7 @@ class Walk:
         Raises:
             Damage: as the module says.
         """
-        data = self._data
+        data = self.data
         position = start
         if depth >= MAX_DEPTH:
             raise Damage(start, f"messages are nested more than {MAX_DEPTH} deep")
@@ -70,25 +70,28 @@ class Walk:
             if tag >= 0x80:
                 tag, position = self.varint(at, end, size=5)
             number, wire = tag >> 3, tag & 7
-            self._count(at)
-            if not 0 < number < 1 << 29:
-                raise Damage(at, f"field number {number} is not valid")
+            self._fields_left -= 1
+            if not 0 < number < 1 << 29 or self._fields_left < 0:
+                raise self._no_field(at, number)
             if wire == LENGTH:
                 length = data[position] if position < end else 0x80
                 position += 1
                 if length >= 0x80:
                     length, position = self.varint(position - 1, end)
                 if length > end - position:
-                    raise Damage(at, f"field {number} claims {length} bytes, {end - position} are left")
+                    raise self._cut(at, number, length, position, end)
                 yield number, wire, position, position + length
                 position += length
             elif wire == VARINT:
-                value, position = self.varint(position, end)
+                value = data[position] if position < end else 0x80
+                position += 1
+                if value >= 0x80:
+                    value, position = self.varint(position - 1, end)
                 yield number, wire, value, 0
             elif wire in (FIXED32, FIXED64):
                 size = 4 if wire == FIXED32 else 8
                 if end - position < size:
-                    raise Damage(at, f"field {number} is cut off")
+                    raise self._cut(at, number, size, position, end)
                 count = self._run(at, position, end, size) if position - at == 1 else 1
                 yield number, wire, position, count
                 position += count * (size + position - at) - (position - at)
@@ -103,7 +106,7 @@ class Walk:
         for index in range(size):
             if position + index >= end:
                 raise Damage(position, "a number is cut off")
-            byte = self._data[position + index]
+            byte = self.data[position + index]
             value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
                 if value >> (32 if size == 5 else 64):
@@ -113,11 +116,14 @@ class Walk:
 
     def varints(self, start: int, end: int) -> list[int]:
         """The packed varints in ``data[start:end]``."""
+        encoded = bytes(self.data[start:end])
+        if encoded.isascii():
+            return list(encoded)  # all of one byte, as dims below 128 are
+        self._fields_left -= len(encoded)
         values = []
         while start < end:
             value, start = self.varint(start, end)
             values.append(value)
-            self._count(start)
         return values
 
     def _run(self, at: int, position: int, end: int, size: int) -> int:
@@ -127,7 +133,7 @@ class Walk:
         count, look = 1, 16
         while count < limit:
             tags = self._bytes[at + count * step : at + min(count + look, limit) * step : step]
-            other = np.flatnonzero(tags != self._data[at])
+            other = np.flatnonzero(tags != self.data[at])
             if other.size:
                 return count + int(other[0])
             count += tags.size
@@ -143,9 +149,9 @@ class Walk:
             at = position
             tag, position = self.varint(position, end, size=5)
             number, wire = tag >> 3, tag & 7
-            self._count(at)
-            if not 0 < number < 1 << 29:
-                raise Damage(at, f"field number {number} is not valid")
+            self._fields_left -= 1
+            if not 0 < number < 1 << 29 or self._fields_left < 0:
+                raise self._no_field(at, number)
             if wire == START_GROUP:
                 open_groups.append(number)
             elif wire == END_GROUP:
@@ -158,13 +164,17 @@ class Walk:
                 if wire == LENGTH:
                     length, position = self.varint(position, end)
                 if length > end - position:
-                    raise Damage(at, f"field {number} claims {length} bytes, {end - position} are left")
+                    raise self._cut(at, number, length, position, end)
                 position += length
             else:
                 raise Damage(at, f"wire type {wire}")
         return position
 
-    def _count(self, at: int) -> None:
-        self._fields_left -= 1
+    def _no_field(self, at: int, number: int) -> Damage:
         if self._fields_left < 0:
-            raise Damage(at, f"more than {MAX_FIELDS} fields")
+            return Damage(at, f"more than {MAX_FIELDS} fields")
+        return Damage(at, f"field number {number} is not valid")
+
+    def _cut(self, at: int, number: int, length: int, position: int, end: int) -> Damage:
+        where = "the file is cut short" if end == len(self.data) else "its message is too short"
+        return Damage(at, f"{where}: field {number} claims {length} bytes, {end - position} are left")

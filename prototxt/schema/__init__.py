@@ -31,3 +31,8 @@ def _pool() -> descriptor_pool.DescriptorPool:
 def message(name: str) -> Any:
     """The message class ``caffe.<name>``, for instance ``message("NetParameter")``."""
     return message_factory.GetMessageClass(_pool().FindMessageTypeByName(f"caffe.{name}"))
+
+
+def enum_names(name: str) -> list[str]:
+    """The value names of the enum ``caffe.<name>``, for instance ``enum_names("PoolingParameter.PoolMethod")``."""
+    return [value.name for value in _pool().FindEnumTypeByName(f"caffe.{name}").values]
