@@ -35,8 +35,8 @@ def load_caffe(
 
     ``forward`` takes the tops of ``input:`` fields, Input and data layers in file order, float32 in the shapes of the
     text (or others, where the layers allow), and returns the net's one output, or a dict from blob name to tensor when
-    there are several. ``graph.meta["match"]`` tells which layers the file gave; ``node.meta["caffe"]`` is the Caffe name of
-    each node's layer or input blob.
+    there are several. ``graph.meta["match"]`` tells which layers the file gave, ``node.meta["caffe"]`` the Caffe name
+    of each node's layer or input blob.
 
     Args:
         prototxt: path, text, or a net already read.

@@ -124,8 +124,8 @@ def report(times: Times, layers: dict[str, float] | None, setting: dict[str, Any
         f"Median {found['median']:.4g} ms, minimum {found['min']:.4g} ms, 95th percentile {found['p95']:.4g} ms.",
         f"Total Time: {sum(times.passes):.5g} ms.",
         "*** Benchmark ends ***",
-        f"Published for the original: {low:.0f}~{high:.0f} ms on a TitanX (caffe time, merged net, 1025x2049, batch 1), "
-        "which is another machine.",
+        f"Published for the original: {low:.0f}~{high:.0f} ms on a TitanX (caffe time, merged net, "
+        "1025x2049, batch 1), which is another machine.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -54,10 +54,14 @@ def fitting_net(blobs: Blobs, source: str) -> Net:
 
 
 def _with_channels(layer: Layer, blobs: Blobs) -> Layer:
-    stored = blobs.get(layer.name)
-    if layer.type != "Convolution" or not stored or stored[0].ndim != 4:
+    """A convolution with as many outputs as its weights in the file have, or its batch normalisation if they lack."""
+    if layer.type != "Convolution":
         return layer
-    return dataclasses.replace(layer, params=layer.params.replace(num_output=stored[0].shape[0]))
+    if (weights := blobs.get(layer.name)) and weights[0].ndim == 4:
+        return _with_params(layer, {"num_output": weights[0].shape[0]})
+    if statistics := blobs.get(f"{layer.name}/bn"):
+        return _with_params(layer, {"num_output": statistics[0].size})
+    return layer
 
 
 def resized_net(net: Net, size: tuple[int, int], pyramid: Pyramid | None = None) -> Net:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from converter import activations, registry
-from converter.compare import first_diverging
+from converter.compare import differences, first_diverging
 from converter.graph import translate
 from converter.layers.inputs import INPUT_TYPES
 from converter.match import Weights
 from prototxt import Net, read_net, read_weights
 
-from ..golden import DATA, arrays, assert_close, differences
+from ..golden import DATA, arrays, assert_close
 
 FILES = sorted((DATA / "ops").glob("*.prototxt"))
 NOISE = 1e-5

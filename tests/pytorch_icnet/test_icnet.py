@@ -6,7 +6,6 @@ import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -23,6 +22,7 @@ from pytorch_icnet.pyramid import windows
 from pytorch_icnet.verify import normalized
 
 from ..golden import arrays, assert_close, shared
+from ..nets import blobs_of, seeded
 
 UNMERGED = ("icnet_cityscapes_bnnomerge", "icnet_bnnomerge_rand.caffemodel")
 MERGED = ("icnet_cityscapes", "icnet_merged_from_bn.caffemodel")
@@ -44,34 +44,6 @@ WINDOWS = {
     (1, 2): {"pool1": (1, 2, 1, 2), "pool2": (1, 1, 1, 1), "pool3": (1, 1, 1, 1), "pool6": (1, 1, 1, 1)},
 }
 """By the rule, written out."""
-
-
-def seeded(**options: object) -> ICNet:
-    """A narrow net with random weights and statistics."""
-    torch.manual_seed(0)
-    model = ICNet(width=0.125, **options).eval()  # type: ignore[arg-type]
-    for child in model.children():
-        if isinstance(child, torch.nn.BatchNorm2d):
-            assert child.running_mean is not None and child.running_var is not None
-            child.running_mean.normal_(0, 0.1)
-            child.running_var.uniform_(0.5, 1.5)
-            torch.nn.init.uniform_(child.weight, 0.5, 1.5)
-        if isinstance(child, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(child.weight)
-    torch.nn.init.uniform_(model.data_sub1.weight, 0.5, 1.5)
-    return model
-
-
-def blobs_of(model: ICNet) -> dict[str, list[np.ndarray]]:
-    """The weights of a model as Caffe stores them."""
-    blobs: dict[str, list[np.ndarray]] = {}
-    for name, child in model.named_children():
-        if isinstance(child, torch.nn.BatchNorm2d):
-            values = [child.weight, child.bias, child.running_mean, child.running_var]
-            blobs[name] = [value.detach().numpy().reshape(1, -1, 1, 1) for value in values if value is not None]
-        elif list(child.parameters()):
-            blobs[name] = [value.detach().numpy() for value in child.parameters()]
-    return blobs
 
 
 @pytest.mark.parametrize(("name", "files", "size", "layers"), GOLDENS, ids=[golden[0] for golden in GOLDENS])

@@ -1,0 +1,63 @@
+"""``test_time`` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+
+from evaluation.timing import Times, main, time_layers
+
+from ..nets import seeded, write_caffemodel
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> object:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_report_log_and_json(tmp_path: Path) -> None:
+    weights = write_caffemodel(tmp_path / "w.caffemodel", seeded(merged=False))
+    small = ("--height", 65, "--width", 97, "--iterations", 3, "--threads", 1, "--device", "cpu")
+    files = ("--log", tmp_path / "time.log", "--json", tmp_path / "t.json")
+    result = run("--weights", weights, "--per-layer", *small, *files)
+    assert result.exit_code == 0, result.output
+    assert re.search(r"conv1_1_3x3_s2 forward: [\d.e-]+ ms\.", result.output)
+    assert re.search(r"Average Forward pass: [\d.e-]+ ms\.", result.output)
+    assert "33~36 ms on a TitanX" in result.output and "another machine" in result.output
+    assert (tmp_path / "time.log").read_text() == result.output
+    report = json.loads((tmp_path / "t.json").read_text())
+    assert (report["height"], report["width"], report["threads"], report["precision"]) == (65, 97, 1, "fp32")
+    assert len(report["forward_ms"]["passes"]) == 3
+    assert report["forward_ms"]["min"] == min(report["forward_ms"]["passes"])
+    assert report["weights"]["file"] == "w.caffemodel"
+    assert "conv1_1_3x3_s2/bn" not in report["layers_ms"], "the merged net is timed"
+
+
+def test_statistics() -> None:
+    found = Times(tuple(float(n) for n in range(100, 0, -1))).statistics()
+    assert found == {"median": 50.5, "mean": 50.5, "min": 1.0, "p95": 95.0, "max": 100.0}
+
+
+def test_every_layer_is_timed() -> None:
+    model = seeded()
+    names = [name for name, _ in model.named_children()]
+    layers = time_layers(model, torch.zeros(1, 3, 33, 33), 2)
+    assert set(layers) == set(names) and all(value >= 0 for value in layers.values())
+
+
+def test_an_illegal_size_and_wrong_use(tmp_path: Path) -> None:
+    result = run("--height", 1024, "--width", 2048, "--log", tmp_path / "time.log")
+    assert result.exit_code == 1 and "1000 and 1025" in result.stderr and not (tmp_path / "time.log").exists()
+    assert run("--iterations", 0).exit_code == 2
+    assert run("--device", "nonsense", "--log", tmp_path / "time.log").exit_code == 1
