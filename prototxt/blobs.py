@@ -12,6 +12,15 @@ from .wire import FIXED32, FIXED64, LENGTH, VARINT, Damage, Walk
 
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
+
+class LegacyBlob(np.ndarray[Any, Any]):
+    """A 4-D blob whose file gives num, channels, height and width instead of a shape.
+
+    Caffe loads it into any blob of up to four axes that is equal when right-aligned, such as 1x1x1xN into N; a 4-D
+    ``shape`` fits 4-D blobs alone.
+    """
+
+
 _DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF = 5, 6, 7, 8, 9
 _LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 _DIM = 1
@@ -29,23 +38,25 @@ def read_blob(walk: Walk, start: int, end: int, depth: int) -> NDArray[Any]:
     """The blob whose ``BlobProto`` lies at ``start`` to ``end``: float32, or float64 where the file holds doubles.
 
     The array is read-only, and a view of the buffer (perhaps unaligned) when the values lie in one packed piece.
-    Old-style dims give a 4-D shape; differences (gradients) are checked and left out.
+    Old-style dims give a 4-D :class:`LegacyBlob`; differences (gradients) are checked and left out.
 
     Raises:
         Damage: the message is broken, or its values do not fill its shape.
     """
-    values, shape = read_parts(walk, start, end, depth)
+    values, shape, legacy = read_parts(walk, start, end, depth)
     if len(shape) > MAX_AXES:
         raise Damage(start, f"a blob has {len(shape)} axes, more than Caffe's {MAX_AXES}")
     if any(size < 0 for size in shape) or math.prod(shape) != values.size:
         raise Damage(start, f"a blob of shape {tuple(shape)} holds {values.size} values")
     shaped = values.reshape(shape)
+    if legacy:
+        shaped = shaped.view(LegacyBlob)
     shaped.flags.writeable = False
     return shaped
 
 
-def read_parts(walk: Walk, start: int, end: int, depth: int) -> tuple[NDArray[Any], list[int]]:
-    """Values and shape of a blob, whether they fit or not."""
+def read_parts(walk: Walk, start: int, end: int, depth: int) -> tuple[NDArray[Any], list[int], bool]:
+    """Values and shape of a blob, whether they fit or not, and whether the shape is made of old-style dims."""
     runs: dict[int, list[NDArray[Any]]] = {}  # the values of a field, from packed and single records in order
     legacy: dict[int, int] = {}
     dims: list[int] = []
@@ -61,7 +72,9 @@ def read_parts(walk: Walk, start: int, end: int, depth: int) -> tuple[NDArray[An
     values = _joined(runs.get(_DOUBLE_DATA, []), _TYPES[_DOUBLE_DATA])
     if not values.size:
         values = _joined(runs.get(_DATA, []), _TYPES[_DATA])
-    return values, [legacy.get(number, 0) for number in _LEGACY_DIMS] if legacy else dims
+    if legacy:
+        return values, [legacy.get(number, 0) for number in _LEGACY_DIMS], True
+    return values, dims, False
 
 
 def _run(data: memoryview, dtype: np.dtype[Any], wire: int, first: int, second: int) -> NDArray[Any] | None:

@@ -33,7 +33,7 @@ def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         if other:
             raise WeightsError(f"{path}: not a mean file: this is {other}") from None
         raise WeightsError(f"{path}: not a mean file, or damaged: at byte {damage.offset}: {damage}") from None
-    return blob.astype(np.float32)
+    return np.array(blob, np.float32)
 
 
 def write_mean(path: str | os.PathLike[str], mean: ArrayLike) -> None:

@@ -98,7 +98,7 @@ class Layer:
         params: see :class:`Params`.
         line: 1-based line of the block in the text; None for a layer that the text does not have as a block
             (the ``input`` layer that stands for ``input:`` fields).
-        param_names: ``param { name }`` of each blob in order, ``""`` where there is none; equal names share one blob.
+        param_specs: the ``param`` blocks, one per blob in order: ``name``, ``share_mode``, ``lr_mult``, ``decay_mult``.
         loss_weights: ``loss_weight`` of each top; empty where the text gives none.
         blobs: blobs written in the text itself (rare), which Caffe uses in place of fillers.
     """
@@ -109,9 +109,14 @@ class Layer:
     tops: tuple[str, ...]
     params: Params
     line: int | None = field(default=None, compare=False)
-    param_names: tuple[str, ...] = ()
+    param_specs: tuple[Params, ...] = ()
     loss_weights: tuple[float, ...] = ()
     blobs: tuple[NDArray[Any], ...] = field(default=(), compare=False)
+
+    @property
+    def param_names(self) -> tuple[str, ...]:
+        """``param { name }`` of each blob in order, ``""`` where there is none; equal names share one blob."""
+        return tuple(spec.name for spec in self.param_specs)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import schema
+from .blobs import LegacyBlob
 from .errors import PrototxtError
 from .net import Layer, Params
 
@@ -35,6 +36,7 @@ MESSAGE_OF_TYPE: dict[str, tuple[str, ...]] = {
     "BiasChannel": ("bias_channel_param",),
     "BoxAnnotatorOHEM": ("box_annotator_ohem_param",),
     "CenterLoss": ("center_loss_param",),
+    "CReLU": ("crelu_param",),
     "Clip": ("clip_param",),
     "Concat": ("concat_param",),
     "ContrastiveLoss": ("contrastive_loss_param",),
@@ -131,8 +133,11 @@ def layer_of(message: Any, line: int | None, source: str) -> Layer:
     """The :class:`Layer` of a ``LayerParameter`` message.
 
     Raises:
-        PrototxtError: blobs in the text whose values do not fill their shape.
+        PrototxtError: blobs in the text whose values do not fill their shape, or a wrong number of ``propagate_down``.
     """
+    where = f"{source}:{line}: layer {message.name!r}"
+    if len(message.propagate_down) not in (0, len(message.bottom)):
+        raise PrototxtError(f"{where}: {len(message.propagate_down)} propagate_down for {len(message.bottom)} bottoms")
     return Layer(
         name=message.name,
         type=message.type,
@@ -140,9 +145,9 @@ def layer_of(message: Any, line: int | None, source: str) -> Layer:
         tops=tuple(message.top),
         params=params_of(message),
         line=line,
-        param_names=tuple(spec.name for spec in message.param),
+        param_specs=tuple(_params(spec) for spec in message.param),
         loss_weights=tuple(message.loss_weight),
-        blobs=tuple(_blob(blob, f"{source}:{line}: layer {message.name!r}") for blob in message.blobs),
+        blobs=tuple(_blob(blob, where) for blob in message.blobs),
     )
 
 
@@ -230,5 +235,7 @@ def _blob(blob: Any, where: str) -> NDArray[Any]:
     if any(size < 0 for size in shape) or int(np.prod(shape, dtype=object)) != values.size:
         raise PrototxtError(f"{where}: a blob of shape {tuple(shape)} is given {values.size} values")
     values = values.reshape(shape)
+    if legacy:
+        values = values.view(LegacyBlob)
     values.flags.writeable = False
     return values

@@ -48,7 +48,7 @@ def describe(data: memoryview) -> str | None:
 
 def _is_blob(data: memoryview) -> bool:
     try:
-        values, _ = read_parts(Walk(data), 0, len(data), 0)
+        values, *_ = read_parts(Walk(data), 0, len(data), 0)
     except Damage:
         return False
     return values.size > 0

@@ -18,7 +18,7 @@ from . import schema
 from .errors import PrototxtError
 from .tokens import Token, Tokenizer, place
 
-MAX_BYTES = 8 << 20  # forty times the largest published nets
+MAX_BYTES = 4 << 20  # twenty times the largest published nets
 
 #: Beginnings of the parser's messages, and what they are to a reader; {got} is the token, {names} the groups' text.
 _MESSAGES: tuple[tuple[str, str], ...] = (

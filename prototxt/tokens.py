@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from .errors import PrototxtError
 
-MAX_TOKENS = 500_000  # the largest published nets have some 30,000; bounds the time that a hostile file can take
+MAX_TOKENS = 250_000  # the largest published nets have some 30,000; bounds the time that a hostile file can take
+MAX_STRING = 1 << 16  # bytes
 MAX_DEPTH = 64  # the schema's own depth is below 10
 
 _TOKEN = re.compile(
@@ -18,7 +19,7 @@ _TOKEN = re.compile(
   | (?P<float>(?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?[fF]?|\d+(?:[eE][+-]?\d+[fF]?|[fF]))
   | (?P<octal>0[0-9]+)
   | (?P<integer>\d+)
-  | (?P<string>"(?:[^"\\\n]|\\[^\n])*"|'(?:[^'\\\n]|\\[^\n])*')
+  | (?P<string>"[^"\\\n]*(?:\\[^\n][^"\\\n]*){0,32768}"|'[^'\\\n]*(?:\\[^\n][^'\\\n]*){0,32768}')
   | (?P<symbol>[{}<>\[\]:;,./-])
     """,
     re.VERBOSE,
@@ -69,7 +70,7 @@ class Tokenizer:
         self._source = source
         self._tokens: list[Token] = []
         self._string: list[bytes] = []  # the parts of a string that has begun: adjacent literals are one
-        self._string_at = (0, 0)
+        self._string_at, self._string_size = (0, 0), 0
         self._not_utf8: dict[str, bytes] = {}
         self._depth = 0
 
@@ -91,7 +92,7 @@ class Tokenizer:
             elif match.lastgroup != "space":
                 self._finish_string()
                 self._take(match)
-            if len(self._tokens) > MAX_TOKENS or len(self._string) > MAX_TOKENS:
+            if len(self._tokens) > MAX_TOKENS:
                 raise self._error(position, f"the text has more than {MAX_TOKENS} tokens")
         self._finish_string()
         return self._tokens
@@ -101,6 +102,8 @@ class Tokenizer:
         if kind in _NUMBERS:
             self._refuse_glued(match.end(), kind)
             text = self._number(kind, text, start)
+        elif text.lower() in ("inff", "infinityf"):
+            raise self._error(start, f"unexpected {text!r}")  # a float to Python's parser
         self._depth += (text in ("{", "<")) - (text in ("}", ">"))
         if self._depth > MAX_DEPTH:
             raise self._error(start, f"blocks are nested more than {MAX_DEPTH} deep")
@@ -113,7 +116,8 @@ class Tokenizer:
     def _number(self, kind: str, text: str, start: int) -> str:
         if kind == "float":
             text = text.rstrip("fF")
-            return f"0{text}" if text.startswith(".") else text
+            text = f"0{text}" if text.startswith(".") else text
+            return f"{text}.0" if text.isdigit() else text  # 1f is no integer
         if kind == "octal":
             if set(text) & set("89"):
                 raise self._error(start, "a number with a leading zero is octal and has no digit 8 or 9")
@@ -123,6 +127,9 @@ class Tokenizer:
     def _take_string(self, match: re.Match[bytes]) -> None:
         if not self._string:
             self._string_at = match.span()
+        self._string_size += match.end() - match.start()
+        if self._string_size > MAX_STRING:
+            raise self._error(match.start(), f"a string of more than {MAX_STRING} bytes")
         self._string.append(self._unescaped(match))
         self._string_at = (self._string_at[0], match.end())
 
@@ -132,7 +139,7 @@ class Tokenizer:
             if self._tokens and self._tokens[-1].text == "-":
                 raise self._error(start, "expected a number after '-', got a string")
             self._tokens.append(Token("string", self._quoted(b"".join(self._string), start), start, end))
-            self._string = []
+            self._string, self._string_size = [], 0
 
     def _unescaped(self, literal: re.Match[bytes]) -> bytes:
         def replacement(escape: re.Match[bytes]) -> bytes:
@@ -172,7 +179,7 @@ class Tokenizer:
     def _what_is_wrong(self, position: int) -> str:
         byte = self._data[position]
         if byte in b"\"'":
-            return "the string has no closing quote on its line"
+            return f"the string has no closing quote on its line, or more than {MAX_STRING} bytes"
         if byte > 126:
             return "letters that are not ASCII may only stand in strings and comments"
         return f"an invalid control character (0x{byte:02x})" if byte < 32 else f"unexpected {chr(byte)!r}"

@@ -1,8 +1,7 @@
 """Older generations of a net, brought to the current one as Caffe's ``upgrade_proto.cpp`` does.
 
 V0 has ``layers { layer { type: "conv" } }`` and padding layers, V1 ``layers { type: CONVOLUTION }``, V2, the current
-one, ``layer { type: "Convolution" }``. Learning rates and decays of V0 and V1 are not carried over: a :class:`Layer`
-has none.
+one, ``layer { type: "Convolution" }``.
 """
 
 from __future__ import annotations
@@ -68,13 +67,22 @@ def _layer_from_v1(old: Any) -> Any:
             getattr(layer, field.name).extend(value)
         elif field.name == "name":
             layer.name = value
-        elif field.name == "param":
-            for name in value:
-                layer.param.add(name=name)
+        elif field.name in _SPECS:
+            _put_specs(layer, field.name, value)
         elif field.name.endswith("_param"):
             getattr(layer, field.name).CopyFrom(value)
     _move_transformation(layer)
     return layer
+
+
+#: Lists of older generations with one value per blob, and where the value goes in the blob's ``param`` block.
+_SPECS = {"param": "name", "blob_share_mode": "share_mode", "blobs_lr": "lr_mult", "weight_decay": "decay_mult"}
+
+
+def _put_specs(layer: Any, field: str, values: Sequence[Any]) -> None:
+    for index, value in enumerate(values):
+        spec = layer.param[index] if index < len(layer.param) else layer.param.add()
+        setattr(spec, _SPECS[field], value)
 
 
 def _move_transformation(layer: Any) -> None:
@@ -145,6 +153,8 @@ def _layer_from_v0(old: Any) -> Any:
         name=v0.name, type=TYPE_OF_V0.get(v0.type, ""), bottom=old.bottom, top=old.top, blobs=v0.blobs
     )
     for field, value in v0.ListFields():
+        if field.name in _SPECS:
+            _put_specs(layer, field.name, value)
         places = V0_FIELDS.get(field.name, {})
         place = places.get(v0.type) or places.get("any layer")
         if place is not None:  # else Caffe only warns: the field means nothing to this type

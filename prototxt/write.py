@@ -107,7 +107,7 @@ def _stands_for_input_fields(layer: Layer) -> bool:
         (layer.name, layer.type, layer.bottoms) == ("input", "Input", ())
         and {name for name in params if params.is_set(name)} == {"shape"}
         and len(params.shape) == len(layer.tops)
-        and not (layer.param_names or layer.loss_weights or layer.blobs)
+        and not (layer.param_specs or layer.loss_weights or layer.blobs)
     )
 
 
@@ -115,8 +115,8 @@ def _layer_message(layer: Layer) -> Any:
     message = schema.message("LayerParameter")(
         name=layer.name, type=layer.type, bottom=layer.bottoms, top=layer.tops, loss_weight=layer.loss_weights
     )
-    for name in layer.param_names:
-        message.param.add(**({"name": name} if name else {}))
+    for spec in layer.param_specs:
+        _fill(message.param.add(), spec)
     for blob in layer.blobs:
         values = {"double_data" if blob.dtype == np.float64 else "data": blob.reshape(-1).tolist()}
         message.blobs.add(shape={"dim": blob.shape}, **values)
