@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,7 +11,9 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def ordered_map(function: Callable[[T], R], items: Iterable[T], *, threads: int, in_flight: int) -> Iterator[R]:
+def ordered_map(
+    function: Callable[[T], R], items: Iterable[T], *, threads: int, in_flight: int
+) -> Generator[R, None, None]:
     """``map(function, items)`` with ``function`` running in ``threads`` threads, ``in_flight`` items ahead.
 
     ``items`` is read by the consumer's thread. An error is raised in its item's turn; then, as when the consumer

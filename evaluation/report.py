@@ -108,6 +108,13 @@ def comparison_text(compared: dict[str, Any], images: int) -> str:
     return "\n".join(lines)
 
 
+def timing_text(timing: dict[str, Any]) -> str:
+    """One line: how many images were predicted in what time, and what each stage took on average."""
+    stages = ", ".join(f"{stage} {ms:.1f}" for stage, ms in timing["mean_ms"].items() if ms is not None)
+    per_image = f" (ms per image: {stages})" if stages else ""
+    return f"{timing['images']} images predicted in {timing['wall_s']:.1f} s{per_image}"
+
+
 def digest(path: Path) -> dict[str, str]:
     """A small file's name and SHA-256."""
     return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -160,7 +160,7 @@ def score_entries(
     data_root: str | os.PathLike[str],
     num_classes: int,
     say: Say,
-) -> Iterator[ImageScore | None]:
+) -> Generator[ImageScore | None, None, None]:
     """The score of each entry in order; None for one that was skipped, of which ``say`` was told.
 
     Raises:

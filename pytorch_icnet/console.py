@@ -9,6 +9,7 @@ import errno
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -105,6 +106,20 @@ def device(name: str) -> torch.device:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"--device {name}: cannot be used here ({reason}); try --device cpu") from error
     return found
+
+
+def device_name(target: torch.device) -> str:
+    """The GPU's or the processor's name."""
+    import torch
+
+    if target.type == "cuda":
+        return torch.cuda.get_device_name(target)
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def version() -> str:
