@@ -2,15 +2,7 @@
 
 from __future__ import annotations
 
-INPUT_TYPES = frozenset(
-    {
-        "Input",
-        "Data",
-        "ImageData",
-        "HDF5Data",
-        "MemoryData",
-        "WindowData",
-        "AnnotatedData",
-    }
-)
+from prototxt.read import DATA_TYPES
+
+INPUT_TYPES = DATA_TYPES | {"Input"}
 """Types without bottoms whose tops come from outside the net. DummyData is not one: its values are in the text."""
