@@ -1,5 +1,6 @@
 """Caffe's formats: text nets, binary and HDF5 weights, mean files."""
 
+from .blobs import LegacyBlob
 from .errors import InputError, PrototxtError, WeightsError
 from .mean import read_mean, write_mean
 from .net import Layer, Net, Params
@@ -11,6 +12,7 @@ from .write import net_text, write_net, write_weights
 __all__ = [
     "InputError",
     "Layer",
+    "LegacyBlob",
     "Net",
     "Params",
     "PrototxtError",

@@ -85,11 +85,11 @@ def _in_words(message: str, got: str) -> str:
         match = re.search(pattern, message)
         if match:
             return words.format(*match.groups(), got=got)
-    return re.sub(r"^\d+:\d+ : ", "", message)
+    return re.sub(r"^\d+:\d+ : ", "", message)[:200]
 
 
 def _unknown_field(message_name: str, field: str) -> str:
-    text = f"{message_name} has no field {field!r}"
+    text = f"{message_name} has no field {field[:60]!r}"
     if message_name == "PoolingParameter" and field == "ceil_mode":
         return f"{text}; Caffe's are round_mode: CEIL (the default) and round_mode: FLOOR"
     known = list(schema.message(message_name).DESCRIPTOR.fields_by_name)
