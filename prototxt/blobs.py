@@ -13,25 +13,23 @@ from .wire import FIXED32, FIXED64, LENGTH, VARINT, Damage, Walk
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
 
-class LegacyBlob(np.ndarray[Any, Any]):
-    """A 4-D blob whose file gives num, channels, height and width instead of a shape.
-
-    Caffe loads it into any blob of up to four axes that is equal when right-aligned, such as 1x1x1xN into N; a 4-D
-    ``shape`` fits 4-D blobs alone.
-    """
-
-
 _DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF = 5, 6, 7, 8, 9
 _LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 _DIM = 1
-
-
 _TYPES: dict[int, np.dtype[Any]] = {
     _DATA: np.dtype("<f4"),
     _DIFF: np.dtype("<f4"),
     _DOUBLE_DATA: np.dtype("<f8"),
     _DOUBLE_DIFF: np.dtype("<f8"),
 }
+
+
+class LegacyBlob(np.ndarray[Any, Any]):
+    """A 4-D blob whose file gives num, channels, height and width instead of a shape.
+
+    Caffe loads it into any blob of up to four axes that is equal when right-aligned, such as 1x1x1xN into N; a 4-D
+    ``shape`` fits 4-D blobs alone.
+    """
 
 
 def read_blob(walk: Walk, start: int, end: int, depth: int) -> NDArray[Any]:

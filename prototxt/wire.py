@@ -61,7 +61,7 @@ class Walk:
         """
         data = self.data
         position = start
-        if depth >= MAX_DEPTH:
+        if depth > MAX_DEPTH:
             raise Damage(start, f"messages are nested more than {MAX_DEPTH} deep")
         while position < end:
             at = position
@@ -96,7 +96,7 @@ class Walk:
                 yield number, wire, position, count
                 position += count * (size + position - at) - (position - at)
             elif wire == START_GROUP:
-                position = self._skip_group(number, position, end, depth + 1)
+                position = self._skip_group(number, position, end, depth)
             else:
                 raise Damage(at, "a group ends that has not begun" if wire == END_GROUP else f"wire type {wire}")
 
