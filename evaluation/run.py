@@ -100,7 +100,7 @@ def run(
         for work in console.progress(works, total=len(left), description="predict"):
             for stage, seconds in work.seconds.items():
                 totals[stage] += seconds
-    stale = {path.stem for path in outputs.gray("").parent.glob("*.png")} - {entry.stem for entry in entries}
+    stale = {path.stem for path in (outputs.root / "gray").glob("*.png")} - {entry.stem for entry in entries}
     if stale:
         say(f"{outputs.root / 'gray'}: {len(stale)} PNG files are not of this run and are not scored")
     return {

@@ -7,7 +7,6 @@ average over 100 passes and of each layer. So does this, with the weights given 
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -130,18 +129,6 @@ def report(times: Times, layers: dict[str, float] | None, setting: dict[str, Any
     return "\n".join(lines) + "\n"
 
 
-def device_name(device: torch.device) -> str:
-    """The GPU's or the processor's name."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        if names:
-            return names[0].partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 @console.command("test_time", help=(__doc__ or "").partition("\n\n")[2])
 @click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="Default: random weights.")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
@@ -195,7 +182,7 @@ def main(
         "width": size[1],
         "precision": precision,
         "device": str(target),
-        "device_name": device_name(target),
+        "device_name": console.device_name(target),
         "threads": torch.get_num_threads(),
         "versions": console.versions(),
     }

@@ -1,0 +1,149 @@
+"""From images to label maps on disk, with a small stand-in for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat
+from torch import nn
+
+from evaluation.lists import Entry
+from evaluation.pipeline import STAGES, Outputs, predict
+from prototxt.errors import InputError
+from pytorch_icnet.imaging import postprocess, preprocess, probabilities
+from pytorch_icnet.imaging.images import read_image, read_label_map
+from pytorch_icnet.imaging.palette import PALETTE
+
+INPUT_SIZE = (33, 65)
+
+
+class Quarter(nn.Module):
+    """A seeded convolution of stride 4: scores at a quarter of the resolution."""
+
+    def __init__(self, num_classes: int = 19) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, num_classes, 5, stride=4, padding=2)
+        generator = torch.Generator().manual_seed(0)
+        for parameter in self.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator) / 50
+        self.num_classes = num_classes
+        self.input_size = INPUT_SIZE
+        self.provenance = {"file": "quarter", "md5": "0" * 32, "sha256": "0" * 64, "known": None}
+
+    def quarter_scores(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.convolution(x)
+        return scores
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("the quarter scores are enough")
+
+
+class Full(nn.Module):
+    """Scores at full resolution, and no quarter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quarter = Quarter()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.interpolate(
+            self.quarter.quarter_scores(x), INPUT_SIZE, mode="bilinear", align_corners=True
+        )
+
+
+@pytest.fixture
+def entries(tmp_path: Path) -> list[Entry]:
+    """Four images of different sizes."""
+    random = np.random.default_rng(0)
+    found = []
+    for number, size in enumerate([(32, 64), (30, 70), (33, 65), (64, 50)], start=1):
+        coarse = random.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / f"i{number}.png"), cv2.resize(coarse, size[::-1]))
+        found.append(Entry(f"i{number}.png", None, number))
+    return found
+
+
+def run(model: nn.Module, entries: list[Entry], root: Path, *, feat: bool = False, classes: int = 19) -> Outputs:
+    outputs = Outputs(root / "out", feat)
+    works = list(predict(model, entries, root, outputs, input_size=INPUT_SIZE, num_classes=classes))
+    assert [work.entry for work in works] == entries
+    assert all(set(work.seconds) == set(STAGES) for work in works)
+    return outputs
+
+
+def files(root: Path) -> Iterator[str]:
+    """All files, hidden ones included."""
+    return (str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file())
+
+
+def test_files(entries: list[Entry], tmp_path: Path) -> None:
+    model = Quarter()
+    outputs = run(model, entries, tmp_path)
+    seen = set()
+    for entry in entries:
+        image = read_image(tmp_path / entry.image)
+        with torch.inference_mode():
+            scores = model.quarter_scores(preprocess(image, INPUT_SIZE))
+        expected = postprocess(scores, (image.shape[0], image.shape[1]), full_size=INPUT_SIZE)
+        assert np.array_equal(read_label_map(outputs.gray(entry.stem)), expected)
+        assert np.array_equal(read_image(outputs.color(entry.stem)), PALETTE[expected])
+        seen |= set(expected.ravel().tolist())
+    assert len(seen) > 3
+    assert list(files(outputs.root)) == [f"{kind}/i{n}.png" for kind in ("color", "gray") for n in (1, 2, 3, 4)]
+
+
+def test_features(entries: list[Entry], tmp_path: Path) -> None:
+    model = Quarter()
+    outputs = run(model, entries[:2], tmp_path, feat=True)
+    image = read_image(tmp_path / "i2.png")
+    with torch.inference_mode():
+        scores = model.quarter_scores(preprocess(image, INPUT_SIZE))
+    data = loadmat(outputs.features("i2"))["data"]
+    assert data.dtype == np.float32
+    assert np.array_equal(data, probabilities(scores, (30, 70), full_size=INPUT_SIZE))
+    assert np.array_equal(data.argmax(axis=2), read_label_map(outputs.gray("i2")))
+
+
+def test_model_without_quarter_scores(entries: list[Entry], tmp_path: Path) -> None:
+    maps = []
+    for model in (Quarter(), Full()):
+        outputs = run(model, entries, tmp_path)
+        maps.append([read_label_map(outputs.gray(entry.stem)) for entry in entries])
+    assert max((one != other).mean() for one, other in zip(*maps, strict=True)) < 1e-3
+
+
+def test_other_number_of_classes(entries: list[Entry], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="scores 19 classes, expected 21"):
+        run(Quarter(), entries, tmp_path, classes=21)
+
+
+def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry], tmp_path: Path) -> None:
+    data = (tmp_path / "i3.png").read_bytes()
+    (tmp_path / "i3.png").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"i3\.png: the PNG file is cut off"):
+        run(Quarter(), entries, tmp_path)
+    outputs = Outputs(tmp_path / "out")
+    names = list(files(outputs.root))
+    assert not [name for name in names if "i3" in name or "i4" in name]
+    for name in names:
+        assert read_label_map(outputs.root / name).size > 0
+
+
+def test_complete(entries: list[Entry], tmp_path: Path) -> None:
+    outputs = run(Quarter(), entries[:1], tmp_path)
+    image = tmp_path / "i1.png"
+    assert outputs.complete("i1", image)
+    assert not outputs.complete("i2", tmp_path / "i2.png")
+    assert not outputs.complete("i1", tmp_path / "i2.png"), "of another size"
+    assert not Outputs(outputs.root, feat=True).complete("i1", image)
+    whole = outputs.gray("i1").read_bytes()
+    outputs.gray("i1").write_bytes(whole[:-5])
+    assert not outputs.complete("i1", image)
+    outputs.gray("i1").write_bytes(whole)
+    outputs.color("i1").unlink()
+    assert not outputs.complete("i1", image)
