@@ -135,12 +135,9 @@ def predict(
 
 
 def forward(model: nn.Module, blob: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The scores of one blob on the processor, float32 1xCxhxw: a quarter of the full size where the model has it.
-
-    Full float32 arithmetic and deterministic algorithms on any device.
-    """
+    """The scores of one blob, brought to the processor, float32 1xCxhxw: the quarter scores where the model has them."""
     function = getattr(model, "quarter_scores", model)
-    with torch.inference_mode(), torch.backends.cudnn.flags(deterministic=True, allow_tf32=False):
+    with torch.inference_mode():
         scores: torch.Tensor = function(blob.to(device))
         return scores.float().cpu()
 

@@ -48,7 +48,7 @@ class Model:
 def open_model(
     weights: Path, device: str, *, input_size: tuple[int, int] | None = None, num_classes: int | None = None
 ) -> Model:
-    """Load weights of any supported kind.
+    """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
 
     Args:
         weights: the file.
@@ -62,6 +62,9 @@ def open_model(
     import pytorch_icnet
 
     target = console.device(device)
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
     network = pytorch_icnet.load(weights)
     classes = int(getattr(network, "num_classes", num_classes or 0))
     if num_classes is not None and num_classes != classes:

@@ -68,6 +68,7 @@ def test_predict_and_score(root: Path) -> None:
     assert report == json.loads((root / "results" / "report.json").read_text())
     assert report["scores"]["images"] == 4
     assert report["weights"]["sha256"] == "0" * 64
+    assert torch.backends.cudnn.enabled and not torch.backends.cudnn.allow_tf32
     assert report["published"] is None
     assert set(report["timing"]["mean_ms"]) == {"read", "preprocess", "forward", "postprocess", "write"}
     only = call("--list", "list.txt", "--score-only", "results/gray", "--json", "s.json")
