@@ -135,7 +135,7 @@ def predict(
 
 
 def forward(model: nn.Module, blob: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The scores of one blob, brought to the processor, float32 1xCxhxw: the quarter scores where the model has them."""
+    """The scores of one blob, float32 1xCxhxw on the processor: the quarter scores where the model has them."""
     function = getattr(model, "quarter_scores", model)
     with torch.inference_mode():
         scores: torch.Tensor = function(blob.to(device))
