@@ -102,7 +102,7 @@ def _unknown_field(message_name: str, field: str) -> str:
 def _block_lines(tokens: list[Token], data: bytes) -> dict[str, list[int]]:
     """The line of each top-level ``layer`` and ``layers`` block, in order."""
     lines: dict[str, list[int]] = {"layer": [], "layers": []}
-    depth, field, field_line = 0, "", 1
+    depth, field, field_line = 0, "", 0
     line, counted = 1, 0
     for token in tokens:
         line += data.count(b"\n", counted, token.start)
@@ -111,10 +111,9 @@ def _block_lines(tokens: list[Token], data: bytes) -> dict[str, list[int]]:
             field, field_line = token.text, line
         elif token.text in ("{", "<"):
             if depth == 0 and field in lines:
-                lines[field].append(field_line)
+                lines[field].append(field_line or line)
+                field_line = 0  # the next blocks of a list, layer: [{...}, {...}], have no name before them
             depth += 1
         elif token.text in ("}", ">"):
             depth -= 1
-        elif depth == 0 and token.text == ",":
-            field_line = line  # the next block of a list: layer: [{...}, {...}]
     return lines
