@@ -1,0 +1,166 @@
+"""A picture and its label map, painted together from far to near."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pytorch_icnet.imaging.palette import CITYSCAPES, IGNORED
+
+from .camera import Camera
+from .colours import Colour, scaled
+
+Vector = tuple[float, float, float]
+
+TRAIN_IDS = {item.name: index for index, item in enumerate(CITYSCAPES)}
+
+_SHIFT = 4
+_FURTHEST_PIXEL = 1e6
+
+
+@dataclass(frozen=True)
+class Light:
+    """The sun, the sky's light, and the air.
+
+    Attributes:
+        sun: unit vector towards the sun.
+        direct: share of the light that comes from the sun; the rest comes from everywhere.
+        haze: colour of the air.
+        sight: metres at which the haze has taken two thirds of a colour.
+    """
+
+    sun: Vector
+    direct: float
+    haze: Colour
+    sight: float
+
+    def on(self, normal: Vector) -> float:
+        """Brightness of a surface with this unit normal, about 0.5 to 1.2."""
+        towards = sum(n * s for n, s in zip(normal, self.sun, strict=True))
+        return 0.95 - 0.55 * self.direct + 0.9 * self.direct * max(0.0, towards) + 0.1 * normal[1]
+
+    def through_air(self, colour: Colour, z: float) -> Colour:
+        """A colour as it is seen ``z`` metres away."""
+        share = 1 - math.exp(-z / self.sight)
+        (red, green, blue), haze = colour, self.haze
+        return red + share * (haze[0] - red), green + share * (haze[1] - green), blue + share * (haze[2] - blue)
+
+
+class Canvas:
+    """Paints shapes of the world into ``rgb`` and, under the number of their object, into ``objects``.
+
+    Attributes:
+        rgb: uint8 HxWx3.
+        objects: uint16 HxW; numbers grow in the order of painting, so a larger one is in front.
+        classes: the trainId of each object; object 0 is void.
+    """
+
+    def __init__(self, size: tuple[int, int], camera: Camera, light: Light) -> None:
+        self.camera, self.light = camera, light
+        self.rgb = np.zeros((*size, 3), np.uint8)
+        self.objects = np.zeros(size, np.uint16)
+        self.classes = [IGNORED]
+        self._object = 0
+
+    def begin(self, name: str) -> None:
+        """What is painted from here on belongs to a new object of this class ("void": to none)."""
+        if name == "void":
+            self._object = 0
+            return
+        self.classes.append(TRAIN_IDS[name])
+        self._object = len(self.classes) - 1
+
+    def polygons(self, points: npt.ArrayLike, colour: Colour, *, shade: float = 1.0, marked: bool = True) -> None:
+        """Fill polygons of the world.
+
+        Args:
+            points: (corners, 3) or (polygons, corners, 3), metres.
+            colour: before shade and haze.
+            shade: brightness of the surface.
+            marked: paint the label too; without, the shape is a detail of what is there already.
+        """
+        world = np.asarray(points, np.float64)
+        world = world.reshape(-1, *world.shape[-2:])
+        self.flat(self.camera.project(world), self.tone(colour, float(world[..., 2].mean()), shade), marked=marked)
+
+    def mark(self, points: npt.ArrayLike) -> None:
+        """Give a polygon (corners, 3) of the world to the object without painting it: what shows between bars."""
+        fixed = np.round(self.camera.project(points).clip(-_FURTHEST_PIXEL, _FURTHEST_PIXEL) * (1 << _SHIFT))
+        cv2.fillPoly(self.objects, [fixed.astype(np.int32)], self._object, cv2.LINE_8, _SHIFT)
+
+    def flat(self, points: npt.ArrayLike, colour: Colour, *, marked: bool = True) -> None:
+        """Fill polygons (..., corners, 2) of the picture, in pixels; the colour is painted as it is."""
+        corners = np.clip(np.asarray(points, np.float64), -_FURTHEST_PIXEL, _FURTHEST_PIXEL)
+        fixed = np.round(corners * (1 << _SHIFT)).astype(np.int32)
+        shapes = list(fixed.reshape(-1, *fixed.shape[-2:]))
+        cv2.fillPoly(self.rgb, shapes, colour, cv2.LINE_AA, _SHIFT)
+        if marked:
+            cv2.fillPoly(self.objects, shapes, self._object, cv2.LINE_8, _SHIFT)
+
+    def limb(self, start: Vector, end: Vector, width: float, colour: Colour, *, marked: bool = True) -> None:
+        """A rod with round ends between two points of the world, ``width`` metres thick."""
+        z = (start[2] + end[2]) / 2
+        ends = np.round(self.camera.project([start, end]) * (1 << _SHIFT)).astype(int).clip(-(2**20), 2**20).tolist()
+        thickness = max(1, min(255, round(self.camera.pixels(width, z))))
+        cv2.line(self.rgb, ends[0], ends[1], self.tone(colour, z), thickness, cv2.LINE_AA, _SHIFT)
+        if marked:
+            cv2.line(self.objects, ends[0], ends[1], self._object, thickness, cv2.LINE_8, _SHIFT)
+
+    def balls(
+        self,
+        centres: npt.ArrayLike,
+        radii: npt.ArrayLike,
+        colours: Sequence[Colour],
+        *,
+        marked: bool = True,
+    ) -> None:
+        """Discs that face the camera: centres (n, 3) and radii (n,) in metres; one colour for all, or one for each."""
+        world = np.asarray(centres, np.float64).reshape(-1, 3)
+        sizes = np.asarray(radii, np.float64).reshape(-1) * self.camera.focal / np.maximum(world[:, 2], 1.0)
+        pixels = np.round(self.camera.project(world) * (1 << _SHIFT)).astype(int).clip(-(2**20), 2**20).tolist()
+        rounded = np.round(sizes * (1 << _SHIFT)).astype(int).tolist()
+        tones = [self.tone(colour, float(world[0, 2])) for colour in colours]
+        for number, (centre, radius) in enumerate(zip(pixels, rounded, strict=True)):
+            cv2.circle(self.rgb, centre, radius, tones[number % len(tones)], -1, cv2.LINE_AA, _SHIFT)
+            if marked:
+                cv2.circle(self.objects, centre, radius, self._object, -1, cv2.LINE_8, _SHIFT)
+
+    def shadow(self, points: npt.ArrayLike, strength: float) -> None:
+        """Darken a polygon (corners, 3) of the world by ``strength``, 0 to 1, with a soft edge."""
+        corners = self.camera.project(points)
+        height, width = self.objects.shape
+        soft = max(1, height // 128)
+        left, top = np.clip(np.floor(corners.min(0)).astype(int) - soft, 0, (width, height)).tolist()
+        right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + soft + 1, 0, (width, height)).tolist()
+        if right - left < 2 or bottom - top < 2:
+            return
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        fixed = np.round((corners - (left, top)).clip(-_FURTHEST_PIXEL, _FURTHEST_PIXEL) * (1 << _SHIFT))
+        cv2.fillPoly(mask, [fixed.astype(np.int32)], round(255 * strength), cv2.LINE_AA, _SHIFT)
+        mask = cv2.blur(mask, (2 * soft + 1, 2 * soft + 1))
+        region = self.rgb[top:bottom, left:right]
+        region[:] = (region.astype(np.uint16) * (256 - mask.astype(np.uint16))[..., None]) >> 8
+
+    def tone(self, colour: Colour, z: float, shade: float = 1.0) -> Colour:
+        """A colour on a surface of this brightness, ``z`` metres away; 0 to 255."""
+        seen = self.light.through_air(scaled(colour, shade), z)
+        return min(255.0, seen[0]), min(255.0, seen[1]), min(255.0, seen[2])
+
+    def label(self) -> npt.NDArray[np.uint8]:
+        """The label map, uint8 HxW of trainIds.
+
+        Where an object hides another, the hidden one's edge is void, unless both are parts of the same surroundings.
+        """
+        classes = np.array(self.classes, np.uint8)
+        label = classes[self.objects]
+        thickness = max(1, round(self.objects.shape[0] / 512))
+        in_front = cv2.dilate(self.objects, np.ones((3, 3), np.uint8), iterations=thickness)
+        other = classes[in_front]
+        countable = other >= TRAIN_IDS["person"]
+        label[(in_front != self.objects) & ((other != label) | countable)] = IGNORED
+        return label

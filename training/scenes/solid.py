@@ -1,0 +1,100 @@
+"""Solids that are one outline drawn out across a width: vehicles and houses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from .camera import Frame
+from .canvas import Canvas
+from .colours import Colour
+
+Point = tuple[float, float]
+"""z (metres ahead of the frame's origin) and y (metres up)."""
+
+
+class Prism:
+    """An outline in the plane of z and y, from ``-half_width(y)`` to ``+half_width(y)`` across.
+
+    Args:
+        outline: corners, clockwise when seen from the left (z to the left, y up), that is: up at the rear, forward
+            on the top, down at the front.
+        half_width: metres, by height.
+    """
+
+    def __init__(
+        self, canvas: Canvas, frame: Frame, outline: Sequence[Point], half_width: Callable[[float], float]
+    ) -> None:
+        self.canvas, self.frame, self.outline, self.half_width = canvas, frame, tuple(outline), half_width
+        x, y, z = frame.local(0.0, canvas.camera.height, 0.0)
+        self._eye = (z, y)
+        widest = max(half_width(y) for _, y in outline)
+        self.visible_side = 1 if x > widest else -1 if x < -widest else 0
+        """1: the right side can be seen, -1: the left one, 0: neither."""
+
+    def draw(self, colour: Colour) -> None:
+        """Paint the faces that can be seen, the far ones first."""
+        edges = [edge for edge in range(len(self.outline)) if self.sees(edge)]
+        for edge in sorted(edges, key=self._distance, reverse=True):
+            self.strip(edge, (-1, 1), (0, 1), colour, marked=True)
+        self.side(self.outline, colour, marked=True)
+
+    def sees(self, edge: int) -> bool:
+        """Whether the face over an edge (from corner ``edge`` to the next) can be seen."""
+        (z0, y0), (z1, y1) = self._corners(edge)
+        return (self._eye[0] - z0) * -(y1 - y0) + (self._eye[1] - y0) * (z1 - z0) > 0
+
+    def strip(self, edge: int, across: Point, along: Point, colour: Colour, *, marked: bool = False) -> None:
+        """Paint a part of the face over an edge, where it can be seen.
+
+        Args:
+            across: from -1 (left) to 1 (right).
+            along: from 0 (the edge's first corner) to 1 (its second).
+        """
+        if not self.sees(edge):
+            return
+        (z0, y0), (z1, y1) = self._corners(edge)
+        corners = []
+        for s, t in ((across[0], along[0]), (across[1], along[0]), (across[1], along[1]), (across[0], along[1])):
+            y = y0 + t * (y1 - y0)
+            corners.append((s * self.half_width(y), y, z0 + t * (z1 - z0)))
+        length = math.hypot(z1 - z0, y1 - y0)
+        normal = self.frame.direction((0.0, (z1 - z0) / length, -(y1 - y0) / length))
+        self._paint(corners, colour, normal, marked)
+
+    def side(self, points: Sequence[Point], colour: Colour, *, marked: bool = False) -> None:
+        """Paint a polygon on the side that can be seen, if one can."""
+        if self.visible_side:
+            corners = [(self.visible_side * self.half_width(y), y, z) for z, y in points]
+            self._paint(corners, colour, self.frame.direction((float(self.visible_side), 0.0, 0.0)), marked)
+
+    def side_many(self, rectangles: Sequence[tuple[float, float, float, float]], colour: Colour) -> None:
+        """Paint rectangles (z0, y0, z1, y1) on the side that can be seen, if one can."""
+        if self.visible_side and rectangles:
+            x = self.visible_side
+            corners = [[(x * self.half_width(y), y, z) for z, y in rectangle(*limits)] for limits in rectangles]
+            self._paint(corners, colour, self.frame.direction((float(x), 0.0, 0.0)), False)
+
+    def _paint(self, corners: npt.ArrayLike, colour: Colour, normal: tuple[float, float, float], marked: bool) -> None:
+        self.canvas.polygons(self.frame.world(corners), colour, shade=self.canvas.light.on(normal), marked=marked)
+
+    def _corners(self, edge: int) -> tuple[Point, Point]:
+        return self.outline[edge], self.outline[(edge + 1) % len(self.outline)]
+
+    def _distance(self, edge: int) -> float:
+        (z0, _), (z1, _) = self._corners(edge)
+        return abs((z0 + z1) / 2 - self._eye[0])
+
+
+def wheel(centre: Point, radius: float) -> list[Point]:
+    """A circle in the plane of z and y, as a polygon."""
+    angles = np.arange(20) * (2 * math.pi / 20)
+    return [(centre[0] + radius * math.cos(a), centre[1] + radius * math.sin(a)) for a in angles.tolist()]
+
+
+def rectangle(z0: float, y0: float, z1: float, y1: float) -> tuple[Point, Point, Point, Point]:
+    """An upright rectangle as an outline for :class:`Prism`."""
+    return (z0, y0), (z0, y1), (z1, y1), (z1, y0)

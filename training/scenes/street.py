@@ -1,0 +1,230 @@
+"""A street scene: what stands where, painted from far to near."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from . import furniture, people, roadside, vehicles
+from .camera import Frame
+from .canvas import Canvas
+from .ground import FAR, KERB, Street, grass, ground, horizon, plan, rails, sky
+
+Item = tuple[float, Callable[[], None]]
+"""Its distance in metres, and what paints it."""
+
+
+def paint(canvas: Canvas, rng: np.random.Generator, overcast: float) -> None:
+    """Draw a street at random and paint it."""
+    street = plan(rng)
+    sky(canvas, rng, overcast)
+    horizon(canvas, rng)
+    ground(canvas, rng, street)
+    tram = float(rng.random()) < 0.38
+    track = min(street.lanes, key=lambda lane: abs(lane.x + street.lane_width))
+    if tram:
+        rails(canvas, track.x)
+    for side in (-1, 1):
+        _roadside(canvas, rng, street, side)
+    if rng.random() < 1 - overcast:
+        _house_shadow(canvas, street)
+
+    items = _pavements(canvas, rng, street) + _parked(canvas, rng, street) + _crossing(canvas, rng, street)
+    for lane in street.lanes:
+        items += _traffic(canvas, rng, lane.x, lane.heading, tram=tram and lane == track)
+    for _, paint_item in sorted(items, key=lambda item: -item[0]):
+        paint_item()
+
+
+def _roadside(canvas: Canvas, rng: np.random.Generator, street: Street, side: int) -> None:
+    """Stretches of houses, parks, walls and fences from the far end to the near one."""
+    front = street.fronts[0 if side < 0 else 1]
+    stretches = []
+    near = 3.0
+    while near < FAR:
+        far = near + float(rng.uniform(14, 34))
+        stretches.append((near, min(far, FAR)))
+        near = far
+    for near, far in reversed(stretches):
+        kind = ("houses", "houses", "houses", "park", "park", "wall", "fence", "fence")[int(rng.integers(8))]
+        for start, end in reversed(_around(street.junction, near, far)):
+            if end - start < 4:
+                continue
+            if kind == "houses":
+                _houses(canvas, rng, front, side, start, end)
+                continue
+            _beyond(canvas, rng, front, side, start, end)
+            if kind == "wall":
+                roadside.wall(canvas, rng, front, start, end)
+            elif kind == "fence":
+                roadside.fence(canvas, rng, front, start, end, KERB)
+            elif rng.random() < 0.3:
+                roadside.hedge(canvas, rng, front + side * 0.8, start, end, KERB)
+
+
+def _houses(canvas: Canvas, rng: np.random.Generator, front: float, side: int, near: float, far: float) -> None:
+    """A row of houses."""
+    count = max(1, round((far - near) / 13))
+    height = float(rng.uniform(7, 19))
+    edges = np.linspace(near, far, count + 1).tolist()
+    for start, end in reversed(list(itertools.pairwise(edges))):
+        low, high = sorted((front, front + side * 14))
+        roadside.house(canvas, rng, low, high, start, end, height * float(rng.uniform(0.8, 1.2)), side)
+
+
+def _beyond(canvas: Canvas, rng: np.random.Generator, front: float, side: int, near: float, far: float) -> None:
+    """A lawn with trees, perhaps before houses that stand back."""
+    low, high = sorted((front, front + side * 40))
+    grass(canvas, rng, low, high, near, far)
+    if rng.random() < 0.6:
+        _houses(canvas, rng, front + side * 13, side, near, far)
+    for z in np.arange(far - 2, near + 1, -float(rng.uniform(5, 9))).tolist():
+        roadside.tree(canvas, rng, front + side * float(rng.uniform(3, 9)), z, KERB)
+
+
+def _house_shadow(canvas: Canvas, street: Street) -> None:
+    """The shadow of one side's houses on the street, for a sun that stands beside it."""
+    sun = canvas.light.sun
+    if abs(sun[0]) < 0.35:
+        return
+    side = 1 if sun[0] > 0 else -1
+    front = street.fronts[0 if side < 0 else 1]
+    reach = front - side * min(abs(street.left - street.right) * 0.75, 9 * abs(sun[0]) / sun[1])
+    for near, far in _around(street.junction, 0.8, FAR):
+        canvas.shadow([(front, KERB, near), (front, KERB, far), (reach, 0, far), (reach, 0, near)], 0.38)
+
+
+def _pavements(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
+    """People, bicycles and posts on both pavements, trees at the kerbs."""
+    items: list[Item] = []
+    for kerb, front in ((street.left, street.fronts[0]), (street.right, street.fronts[1])):
+        side = 1 if kerb > 0 else -1
+        edge = kerb + side * 0.55
+        step = float(rng.uniform(11, 22))
+        kinds = (furniture.lamp, furniture.sign, furniture.traffic_light, furniture.sign)
+        for z in np.arange(float(rng.uniform(7, 14)), 120, step).tolist():
+            items.append((z, partial(kinds[int(rng.integers(4))], canvas, rng, edge, z, KERB)))
+        if street.junction:
+            z = street.junction[0] - 1.5
+            items.append((z, partial(furniture.traffic_light, canvas, rng, edge, z, KERB)))
+        if rng.random() < 0.4:
+            start = float(rng.uniform(6, 16))
+            for z in np.arange(start, start + 16, 2.2).tolist():
+                items.append((z, partial(furniture.bollard, canvas, rng, kerb + side * 0.3, z, KERB)))
+        if rng.random() < 0.4 and abs(front - kerb) > 3:
+            for z in np.arange(float(rng.uniform(9, 20)), 130, float(rng.uniform(8, 14))).tolist():
+                items.append((z, partial(roadside.tree, canvas, rng, kerb + side * 1.0, z, KERB)))
+        if rng.random() < 0.35:
+            near = float(rng.uniform(5, 20))
+            strip = sorted((kerb + side * 0.3, kerb + side * 1.3))
+            items.append(
+                (FAR, partial(grass, canvas, rng, strip[0], strip[1], near, near + float(rng.uniform(10, 40))))
+            )
+        for _ in range(int(rng.integers(3, 9))):
+            items.append(_somebody(canvas, rng, kerb + side * 0.7, front - side * 0.6, float(rng.uniform(6, 36)), KERB))
+        for _ in range(int(rng.integers(0, 4))):
+            thing = people.bicycle if rng.random() < 0.6 else people.motorcycle
+            frame = Frame(kerb + side * float(rng.uniform(0.5, 1.3)), float(rng.uniform(6, 24)), _sideways(rng), KERB)
+            items.append((frame.z, partial(thing, canvas, rng, frame)))
+    return items
+
+
+def _parked(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
+    """Cars, and now and then a truck or motorcycles, in the parking strips."""
+    items: list[Item] = []
+    for x, parked, heading in (
+        (street.left + 1.15, street.parking[0], -1),
+        (street.right - 1.15, street.parking[1], 1),
+    ):
+        z = float(rng.uniform(5, 9))
+        while parked and z < 100:
+            chance = float(rng.random())
+            length = 5.6
+            if chance < 0.5:
+                items.append(_vehicle(canvas, rng, vehicles.car, x, z, heading, 4.6))
+            elif chance < 0.57:
+                length = 9.8
+                items.append(_vehicle(canvas, rng, vehicles.truck, x, z, heading, 9.0))
+            elif chance < 0.68:
+                frame = Frame(x, z + 1, _sideways(rng))
+                items.append((frame.z, partial(people.motorcycle, canvas, rng, frame)))
+            z += length + float(rng.uniform(0.3, 2.0))
+            if street.junction and street.junction[0] - 8 < z + length and z < street.junction[1] + 2:
+                z = street.junction[1] + 3
+    return items
+
+
+def _traffic(canvas: Canvas, rng: np.random.Generator, x: float, heading: int, *, tram: bool) -> list[Item]:
+    """What drives in a lane."""
+    items: list[Item] = []
+    z = float(rng.uniform(9, 30)) if abs(x) < 1 else float(rng.uniform(6, 30))
+    if tram:
+        items.append(_vehicle(canvas, rng, vehicles.train, x, z, heading, 25.5))
+        z += 40
+    kinds: tuple[tuple[float, Callable[..., None], float], ...] = (
+        (0.42, vehicles.car, 4.6), (0.51, vehicles.truck, 9.0), (0.60, vehicles.bus, 12.5),
+        (0.80, people.cyclist, 1.8), (1.0, people.motorcyclist, 2.1),
+    )  # fmt: skip
+    while z < 130:
+        chance = float(rng.random())
+        _, thing, length = next(kind for kind in kinds if chance < kind[0])
+        aside = float(rng.uniform(-0.9, 0.9)) if length < 3 else float(rng.uniform(-0.2, 0.2))
+        items.append(_vehicle(canvas, rng, thing, x + aside, z, heading, length))
+        z += length + float(rng.uniform(5, 30))
+    return items
+
+
+def _crossing(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
+    """People and cyclists who cross the road, most of them on the zebra crossing; traffic on the road that crosses."""
+    items: list[Item] = []
+    for _ in range(int(rng.integers(0, 5)) if street.crossing else int(rng.integers(0, 2))):
+        z = (street.crossing or float(rng.uniform(9, 30))) + float(rng.uniform(0.3, 2.7))
+        if rng.random() < 0.7:
+            items.append(_somebody(canvas, rng, street.left, street.right, z, 0.0))
+        else:
+            frame = Frame(float(rng.uniform(street.left, street.right)), z, _sideways(rng))
+            items.append((z, partial(people.cyclist, canvas, rng, frame)))
+    if street.junction and rng.random() < 0.5:
+        thing = (vehicles.car, vehicles.bus, vehicles.truck)[int(rng.integers(3))]
+        turned = 1 if rng.random() < 0.5 else -1
+        middle = sum(street.junction) / 2 - turned * 2
+        x = float(rng.uniform(street.left - 10, street.right + 6))
+        items.append((middle, partial(thing, canvas, rng, Frame(x, middle, turned * math.pi / 2))))
+    return items
+
+
+def _vehicle(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    thing: Callable[..., None],
+    x: float,
+    z: float,
+    heading: int,
+    length: float,
+) -> Item:
+    """A vehicle whose end nearest to the camera is z metres away."""
+    frame = Frame(
+        x, z if heading > 0 else z + length, (0.0 if heading > 0 else math.pi) + float(rng.uniform(-0.03, 0.03))
+    )
+    return z, partial(thing, canvas, rng, frame)
+
+
+def _somebody(canvas: Canvas, rng: np.random.Generator, low: float, high: float, z: float, y: float) -> Item:
+    frame = Frame(float(rng.uniform(min(low, high), max(low, high))), z, float(rng.uniform(-math.pi, math.pi)), y)
+    return z, partial(people.person, canvas, rng, frame)
+
+
+def _sideways(rng: np.random.Generator) -> float:
+    """A heading more or less across the street."""
+    return (1 if rng.random() < 0.5 else -1) * float(rng.uniform(0.8, 2.2))
+
+
+def _around(gap: tuple[float, float] | None, near: float, far: float) -> list[tuple[float, float]]:
+    """The parts of near..far outside a gap."""
+    if gap is None or far <= gap[0] or near >= gap[1]:
+        return [(near, far)]
+    return [(a, b) for a, b in ((near, gap[0]), (gap[1], far)) if b > a]
