@@ -101,7 +101,7 @@ class Walk:
                 raise Damage(at, "a group ends that has not begun" if wire == END_GROUP else f"wire type {wire}")
 
     def varint(self, position: int, end: int, size: int = 10) -> tuple[int, int]:
-        """The varint at ``position`` and the position after it; at most ``size`` bytes, and 64 (size 5: 32) bits."""
+        """The varint at ``position`` and the position after it; at most ``size`` bytes (5: 32 bits)."""
         value = 0
         for index in range(size):
             if position + index >= end:
@@ -109,9 +109,9 @@ class Walk:
             byte = self.data[position + index]
             value |= (byte & 0x7F) << 7 * index
             if byte < 0x80:
-                if value >> (32 if size == 5 else 64):
+                if size == 5 and value >> 32:
                     break
-                return value, position + index + 1
+                return value & (1 << 64) - 1, position + index + 1
         raise Damage(position, f"a number is longer than {size} bytes")
 
     def varints(self, start: int, end: int) -> list[int]:
