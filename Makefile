@@ -8,6 +8,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+OUT := demo/out
 
 .PHONY: venv demo test clean
 
@@ -19,6 +20,21 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test]'
 	touch $@
 
+demo: $(INSTALLED)
+	@printf '\n== 1. Convert a small ICNet from Caffe. Its weights are UNTRAINED: all scores below mean nothing.\n\n'
+	$(BIN)/icnet-convert demo/icnet_demo.caffemodel --output $(OUT)/icnet_demo.safetensors
+	@printf '\n== 2. Draw four street scenes with labels, laid out like Cityscapes.\n\n'
+	$(BIN)/python -m training.scenes --root $(OUT)/data --count 4 --split val --city demo --seed 2018
+	@printf '\n== 3. Predict and score them as the original evaluation does.\n\n'
+	$(BIN)/icnet-eval --list samplelist/demo.txt --data-root $(OUT)/data \
+	    --weights $(OUT)/icnet_demo.safetensors --save-root $(OUT)/results
+	@printf '\n== 4. Time the forward pass.\n\n'
+	$(BIN)/test_time --weights $(OUT)/icnet_demo.safetensors --iterations 5 --warmup 2 --log $(OUT)/time.log
+	@printf '\n== Done. The weights are untrained, so the label maps are noise. What was made:\n'
+	@printf '   %-31s %s\n' '$(OUT)/data/leftImg8bit' 'the scenes' '$(OUT)/data/gtFine' 'their labels' \
+	    '$(OUT)/results/gray' 'predicted label maps, trainIds' '$(OUT)/results/color' 'the same in colours' \
+	    '$(OUT)/icnet_demo.safetensors' 'the converted weights'
+
 test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -26,4 +42,4 @@ test: $(INSTALLED)
 	$(BIN)/pytest
 
 clean:
-	rm -rf $(VENV) demo/out build dist *.egg-info
+	rm -rf $(VENV) $(OUT) build dist *.egg-info
