@@ -1,0 +1,134 @@
+"""What a converted graph remembers of its Caffe net, so that it can be written as one again."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import fx, nn
+
+from prototxt import Layer, Net
+from prototxt.errors import InputError
+
+from .blobs import Shape
+from .layers.inputs import INPUT_TYPES
+from .names import unique_names
+from .wiring import Step, Wiring
+
+
+@dataclass(frozen=True)
+class BlobRecord:
+    """Where one blob of a layer is kept.
+
+    Attributes:
+        shape: Caffe's.
+        key: the tensor of the layer's module, as in its state dict; None where the module keeps a function of the blob.
+    """
+
+    shape: Shape
+    key: str | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """The layer that a node computes; ``node.meta["caffe_layer"]``.
+
+    A pass that changes what a node computes replaces the record, or takes it away where Caffe has no such layer.
+
+    Attributes:
+        name: the layer's name, made unique.
+        layer: as in the text.
+        blobs: in Caffe's order.
+    """
+
+    name: str
+    layer: Layer
+    blobs: tuple[BlobRecord, ...] = ()
+
+
+def remember(graph: fx.GraphModule, wiring: Wiring) -> None:
+    """Note the net on a new graph, and on each node its layer."""
+    layers = dict(zip((step.name for step in wiring.steps), wiring.net.layers, strict=True))
+    steps = {step.name: step for step in wiring.steps}
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            name = node.meta["caffe"]
+            node.meta["caffe_layer"] = Record(name, layers[name], tuple(_blob_records(steps[name])))
+    graph.graph.output_node().meta["caffe_net"] = wiring.net
+
+
+def _blob_records(step: Step) -> Iterator[BlobRecord]:
+    assert step.module is not None
+    keys: dict[tuple[int, int], str] = {}
+    for key, tensor in _tensors(step.module):
+        if tensor.is_contiguous():
+            keys.setdefault((tensor.data_ptr(), tensor.numel()), key)
+    for shape, blob in zip(step.blobs.shapes, step.blobs.taken, strict=True):
+        yield BlobRecord(shape, keys.get((blob.data_ptr(), blob.numel())) if blob.numel() else None)
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    yield from module.named_parameters(remove_duplicate=False)
+    yield from module.named_buffers(remove_duplicate=False)
+
+
+def net_of(graph: fx.GraphModule) -> Net:
+    """The net that ``graph`` computes: the one that was read, with what passes have changed.
+
+    Layers with weights have names of their own, as Caffe's files know a layer by its name.
+
+    Raises:
+        InputError: the graph does not come from :func:`converter.load_caffe`, or was rewritten into what Caffe does not
+            have.
+    """
+    net = graph.graph.output_node().meta.get("caffe_net")
+    if net is None:
+        raise InputError("the graph does not remember its Caffe net: only what load_caffe returns can be written as one")
+    records = {record.name: record for record in _records(graph)}
+    layers = []
+    for name, layer in zip(unique_names([layer.name for layer in net.layers]), net.layers, strict=True):
+        record = records.get(name)
+        if record is not None:
+            layers.append(dataclasses.replace(record.layer, name=name) if record.blobs else record.layer)
+        elif layer.type in INPUT_TYPES or not layer.tops:
+            layers.append(layer)
+    return dataclasses.replace(net, layers=tuple(layers))
+
+
+def blobs_of(graph: fx.GraphModule) -> dict[str, list[NDArray[Any]]]:
+    """The weights of ``graph`` as Caffe keeps them: for each layer of :func:`net_of` that has some, its blobs in order.
+
+    Raises:
+        InputError: as :func:`net_of`.
+    """
+    blobs = {}
+    for node in graph.graph.nodes:
+        record = node.meta.get("caffe_layer")
+        if record is not None and record.blobs:
+            tensors = _layer_blobs(graph.get_submodule(str(node.target)), record)
+            blobs[record.name] = [
+                tensor.detach().cpu().numpy().reshape(blob.shape)
+                for tensor, blob in zip(tensors, record.blobs, strict=True)
+            ]
+    return blobs
+
+
+def _layer_blobs(module: nn.Module, record: Record) -> list[torch.Tensor]:
+    state = dict(_tensors(module))
+    if all(blob.key is not None for blob in record.blobs):
+        return [state[blob.key] for blob in record.blobs if blob.key is not None]
+    raise InputError(f"layer {record.name!r} ({record.layer.type}): its weights cannot be given back to Caffe")
+
+
+def _records(graph: fx.GraphModule) -> Iterator[Record]:
+    for node in graph.graph.nodes:
+        if node.op != "call_module":
+            continue
+        record = node.meta.get("caffe_layer")
+        if record is None:
+            raise InputError(f"the rewritten layer {node.target!r} has no form in Caffe; write the plain graph")
+        yield record
