@@ -34,9 +34,9 @@ def read(path: Path) -> Weights:
     try:
         with h5py.File(path, "r") as file:
             return _Reader(h5py, path).weights(file)
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError, OverflowError, UnicodeError) as error:
-        if isinstance(error, WeightsError):
-            raise
+    except WeightsError:
+        raise
+    except Exception as error:  # of nearly every type, for files that are damaged
         raise WeightsError(f"{path}: a damaged HDF5 file: {' '.join(str(error).split())[:200]}") from None
 
 
@@ -62,12 +62,13 @@ class _Reader:
         blobs: dict[int, NDArray[Any]] = {}
         for key in group:
             member = self._member(group, key)
+            path = f"{name}/{key}" if name else key
             if isinstance(member, self._h5py.Group):
-                self._collect(member, f"{name}/{key}" if name else key, depth + 1, weights)
+                self._collect(member, path, depth + 1, weights)
             elif isinstance(member, self._h5py.Dataset) and key.isascii() and key.isdigit() and len(key) < 6:
                 blobs[int(key)] = self._blob(member, f"layer {name!r}, blob {key}")
             else:
-                raise self._error(f"layer {name!r}: {key!r} is no blob")
+                raise self._error(f"/data/{path} is neither a layer nor a blob")
         if sorted(blobs) != list(range(len(blobs))):
             raise self._error(f"layer {name!r}: blobs {sorted(blobs)} are not numbered from 0")
         if blobs:
