@@ -122,7 +122,8 @@ def test_whole_nets(name: str) -> None:
 def test_icnet_layer_by_layer() -> None:
     folder = shared("golden", "icnet")
     stored = np.load(folder / "bnnomerge_97x161_all_layers.npz")
-    net = resized_net(read_net(bundled_net("icnet_cityscapes_bnnomerge")), (97, 161))
+    pyramid = read_json(folder / "pyramid_windows.json")["97x161"]
+    net = resized_net(read_net(bundled_net("icnet_cityscapes_bnnomerge")), (97, 161), pyramid)
     tops = forward(net, {"data": stored["data"]}, read_weights(folder / "icnet_bnnomerge_rand.caffemodel"))
     compared = 0
     for layer, values in zip(net.layers, tops, strict=True):
