@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from prototxt import PrototxtError, read_net
+from prototxt import PrototxtError, read_net, tokens
 from prototxt.text import MAX_BYTES
-from prototxt.tokens import MAX_DEPTH, MAX_STRING, MAX_TOKENS
+from prototxt.tokens import MAX_DEPTH, MAX_STRING
 
 
 def power(value: str) -> Any:
@@ -196,14 +196,20 @@ def test_binary_files_and_utf16_are_named(tmp_path: Path) -> None:
         'name: "' + "a" * (MAX_STRING + 1) + '" layer {',
         'name: "' + "\\x41" * MAX_STRING + '" layer {',
         "name: " + '"a"' * MAX_STRING + " layer {",
-        "layer{}" * (MAX_TOKENS // 3 + 1),
         "{" * (MAX_BYTES + 1),
     ],
-    ids=["unknown", "lists", "blocks", "string", "escapes", "parts", "tokens", "bytes"],
+    ids=["unknown", "lists", "blocks", "string", "escapes", "parts", "bytes"],
 )
 def test_what_would_take_too_long_is_refused(text: str) -> None:
     with pytest.raises(PrototxtError):
         read_net(text)
+
+
+def test_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(read_net("layer{}" * 10).layers) == 10
+    monkeypatch.setattr(tokens, "MAX_TOKENS", 29)
+    with pytest.raises(PrototxtError, match="more than 29 tokens"):
+        read_net("layer{}" * 10)
 
 
 def test_lines_of_blocks() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from google.protobuf import text_format
 from numpy.typing import NDArray
 
 from prototxt import (
@@ -23,6 +26,7 @@ from prototxt import (
     write_net,
     write_weights,
 )
+from prototxt.params import MESSAGE_OF_TYPE, is_repeated
 
 NET = r"""
 name: "small \"net\" \303\251\n"
@@ -73,6 +77,47 @@ def test_text_reads_back_equal() -> None:
     assert read_net(changed) != net
 
 
+def random_value(field: Any, random: Random) -> Any:
+    if field.enum_type is not None:
+        return random.choice(field.enum_type.values).number
+    if field.type in (field.TYPE_FLOAT, field.TYPE_DOUBLE):
+        return float(np.float32(random.choice((0, -1.5, 0.1, 1e-30, 3e38, random.gauss(0, 100)))))
+    if field.type in (field.TYPE_STRING, field.TYPE_BYTES):
+        return random.choice(("", "a", "a b/c", "é\n\"'\\"))
+    if field.type == field.TYPE_BOOL:
+        return random.random() < 0.5
+    signed = field.type in (field.TYPE_INT32, field.TYPE_INT64)
+    return random.choice((0, 1, 7, 2**31 - 1, -1 if signed else 2**32 - 1))
+
+
+def fill(message: Any, random: Random) -> None:
+    """Set about half of the fields of ``message``, and all that are required, to values of their types."""
+    for field in message.DESCRIPTOR.fields:
+        if random.random() < 0.5 and not getattr(field, "is_required", field.number < 4):
+            continue
+        target = getattr(message, field.name)
+        if field.message_type is not None:
+            fill(target.add() if is_repeated(field) else target, random)
+        elif is_repeated(field):
+            target.extend(random_value(field, random) for _ in range(random.randrange(3)))
+        else:
+            setattr(message, field.name, random_value(field, random))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_type_with_any_parameters_reads_back_equal(seed: int) -> None:
+    random = Random(seed)
+    message = schema.message("NetParameter")()
+    for type_name, fields in MESSAGE_OF_TYPE.items():
+        layer = message.layer.add(name=type_name, type=type_name)
+        for name in {*random.sample(fields, min(1, len(fields))), random.choice(["transform_param", "loss_param"])}:
+            fill(getattr(layer, name), random)
+    net = read_net(text_format.MessageToString(message))
+    set_names = [sum(layer.params.is_set(name) for name in layer.params) for layer in net.layers]
+    assert sum(set_names) > 200
+    assert read_net(net_text(net)) == net
+
+
 @pytest.mark.parametrize("name", ["icnet_cityscapes", "icnet_cityscapes_bnnomerge"])
 def test_bundled_nets_read_back_equal(name: str, tmp_path: Path) -> None:
     net = read_net(bundled_net(name))
@@ -110,7 +155,8 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     blobs = filled(net)
     doubles = {name: [blob.astype(np.float64) * (1 + 1e-12) for blob in layer] for name, layer in blobs.items()}
     path = tmp_path / "w.caffemodel"
-    for written in (blobs, doubles, {"conv": []}, {}, {"conv": blobs["conv"], "not in the net": [np.float32(1)]}):
+    cases: list[Any] = [blobs, doubles, {"conv": []}, {}, {"conv": blobs["conv"], "not in the net": [np.float32(1)]}]
+    for written in cases:
         write_weights(path, net, written)
         read = read_weights(path)
         assert list(read) == [name for name in written if written[name]]
