@@ -196,8 +196,18 @@ def score_image(prediction: Labels, label: Labels, num_classes: int = len(CITYSC
     """Score one label map, uint8 HxW, against its label, uint8 of any size; see the module for the rules."""
     if prediction.shape != label.shape:
         prediction = imresize(prediction, (label.shape[0], label.shape[1]), "nearest")
+    return score_counts(confusion(prediction, label), num_classes, name)
+
+
+def confusion(prediction: Labels, label: Labels) -> Counts:
+    """Pixels by label and prediction, int64 256x256, of two uint8 arrays of one shape."""
     pairs = label.astype(np.int64) * 256 + prediction
-    counts = np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)[:FIRST_IGNORED]
+    return np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
+
+
+def score_counts(counts: Counts, num_classes: int, name: str = "") -> ImageScore:
+    """The score of one image from its :func:`confusion`; see the module for the rules."""
+    counts = counts[:FIRST_IGNORED]
     matches = counts.diagonal()
     intersection = _areas(matches, num_classes)
     union = _areas(counts.sum(axis=0), num_classes) + _areas(counts.sum(axis=1), num_classes) - intersection

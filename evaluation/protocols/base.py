@@ -1,0 +1,238 @@
+"""What a protocol is: a published way of turning a network's scores into label maps, and label maps into figures.
+
+A run drives any number of protocols over the same list. For one image::
+
+    views = {view for protocol in protocols for view in protocol.views(size)}      # equal views are equal keys:
+    logits = {view: Logits(net(view.blob(rgb))[0].cpu(), view.size) for view in views}    # one forward pass each
+    for protocol in protocols:
+        prediction = protocol.finish([logits[view] for view in protocol.views(size)], size)
+        record = protocol.measure(prediction, truth, name)                         # plain numbers, safe in threads
+
+and for the list::
+
+    tally = protocol.tally()
+    tally.add(index, record)         # in any order; record.as_data() is what a resumable run writes down
+    tally.merge(other)               # another process's or machine's share
+    tally.result()                   # the same bits however the work was divided
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pytorch_icnet.icnet import ICNet, legal_sizes
+from pytorch_icnet.imaging import imresize
+from pytorch_icnet.imaging.pixels import CAFFE, Pixels
+from pytorch_icnet.imaging.postprocess import ZOOM, first_maximum
+from pytorch_icnet.imaging.preprocess import FULL_SIZE
+
+from ..classes import CITYSCAPES_TABLE, ClassTable
+from ..score import Counts, ImageScore, Labels
+from .result import Result
+from .tally import Record, Tally
+from .views import Size, View
+
+Floats = npt.NDArray[np.float32]
+
+__all__ = [
+    "Counts",
+    "Floats",
+    "ImageScore",
+    "Labels",
+    "Logits",
+    "Prediction",
+    "Protocol",
+    "Record",
+    "Result",
+    "Settings",
+    "Size",
+    "Tally",
+    "Truth",
+    "View",
+    "legal_size",
+    "resize_logits",
+]
+
+CITYSCAPES_SIZE = (1024, 2048)
+"""Of Cityscapes' images."""
+
+
+def legal_size(size: Size) -> Size:
+    """The next size, up, that ICNet takes."""
+    return legal_sizes(size[0])[-1], legal_sizes(size[1])[-1]
+
+
+def same_size(size: Size) -> Size:
+    """For networks that take any size."""
+    return size
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What protocols are told of the run."""
+
+    table: ClassTable = CITYSCAPES_TABLE
+    """The classes, and what labels become them."""
+    input_size: Size = FULL_SIZE
+    """Of the blob, for the protocols that resize every image to one size."""
+    pixels: Pixels | None = None
+    """How the network wants its colours. None: as the protocol's own networks do."""
+    fit: Callable[[Size], Size] = same_size
+    """The blob size that the network takes in place of a given one, for the protocols that feed images as they are."""
+    scales: tuple[float, ...] = (1.0,)
+    """Where the protocol can average over several sizes of the image: factors of its own size."""
+    flip: bool | None = None
+    """Where the protocol can: also average over the mirrored image. None: as the protocol does by default."""
+
+    @classmethod
+    def of(cls, network: nn.Module, **others: Any) -> Settings:
+        """Settings with the network's own pixels and sizes: its attribute ``pixels`` where it has one, ICNet's else."""
+        caffe = isinstance(network, ICNet)
+        pixels = getattr(network, "pixels", CAFFE if caffe else None)
+        return cls(pixels=pixels, fit=legal_size if caffe else same_size, **others)
+
+    @property
+    def num_classes(self) -> int:
+        return self.table.num_classes
+
+
+@dataclass(frozen=True)
+class Logits:
+    """A network's scores of one view, before softmax."""
+
+    planes: torch.Tensor
+    """float32 CxHxW on the processor: what the network's ``quarter_scores`` or its ``forward`` gives for the view."""
+    input_size: Size
+    """Of the blob."""
+    quarter: bool = False
+    """Whether ``planes`` are ``quarter_scores``."""
+
+    @property
+    def full_size(self) -> Size:
+        """The size of :meth:`full`."""
+        height, width = (int(length) for length in self.planes.shape[-2:])
+        return (ZOOM * (height - 1) + 1, ZOOM * (width - 1) + 1) if self.quarter else (height, width)
+
+    def full(self) -> torch.Tensor:
+        """What the network's ``forward`` gives: CxHxW of :attr:`full_size`."""
+        if not self.quarter:
+            return self.planes
+        return resize_logits(self.planes, self.full_size, align_corners=True)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label map as a protocol scores it."""
+
+    labels: Labels
+    """uint8 of the protocol's :meth:`Protocol.label_size`: trainIds."""
+    truncated: Labels | None = None
+    """The same from logits cut to whole numbers, where the protocol's pixel accuracy looks at those."""
+
+    def at(self, size: Size) -> Labels:
+        """The label map at the image's size, for people to look at."""
+        return self.labels if self.labels.shape == size else imresize(self.labels, size, "nearest")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The labels of an image; what a protocol needs of them says :attr:`Protocol.needs_instances`."""
+
+    train_ids: Labels
+    """uint8 HxW; the table's ignored trainId where nothing is scored."""
+    label_ids: Labels | None = None
+    """uint8 HxW, the data set's own ids."""
+    instance_ids: npt.NDArray[np.int32] | None = None
+    """HxW, 1000 times the label id plus the instance's number; below 1000 the label id of what is no instance."""
+
+
+class Protocol(ABC):
+    """One published protocol. Stateless: every method may run in any thread and process."""
+
+    name: ClassVar[str]
+    """What ``--protocol`` calls it."""
+    source: ClassVar[str]
+    """The repository, version and files that it follows."""
+    needs_instances: ClassVar[bool] = False
+    """Whether it scores label ids and instance ids instead of trainIds."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+
+    @property
+    def num_classes(self) -> int:
+        return self.settings.num_classes
+
+    @abstractmethod
+    def views(self, size: Size) -> tuple[View, ...]:
+        """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
+
+    def label_size(self, size: Size) -> Size:
+        """The size of the label map that is scored for an image of ``size``."""
+        return size
+
+    @abstractmethod
+    def probabilities(self, logits: Sequence[Logits], size: Size) -> Floats:
+        """What the label map is the first maximum of, float32 HxWxC of :meth:`label_size`.
+
+        Args:
+            logits: of each of :meth:`views`, in their order.
+            size: of the image.
+        """
+
+    def finish(self, logits: Sequence[Logits], size: Size) -> Prediction:
+        """The label map; arguments as for :meth:`probabilities`."""
+        return Prediction(first_maximum(self.probabilities(logits, size)))
+
+    @abstractmethod
+    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+        """What an image adds to the figures.
+
+        Args:
+            prediction: see :meth:`finish`; or read back from a file, ``Prediction(labels)``.
+            truth: see :func:`evaluation.labels.read_truth`.
+            name: the image's path in the list.
+
+        Raises:
+            InputError: the label map and the labels cannot be compared.
+        """
+
+    def tally(self) -> Tally:
+        """An empty tally of this protocol."""
+        return Tally(self)
+
+    @abstractmethod
+    def image_score(self, record: Record) -> ImageScore:
+        """An image's own numbers, for tables and for finding the worst images."""
+
+    def scored(self, tally: Tally) -> Counts:
+        """(classes, classes) pixels by label and prediction, of those whose label is scored."""
+        return tally.confusion[: self.num_classes, : self.num_classes]
+
+    @abstractmethod
+    def result(self, tally: Tally) -> Result:
+        """The figures of a tally, see :meth:`Tally.result`."""
+
+    def as_data(self) -> dict[str, Any]:
+        """For reports, and for telling two runs apart: what an image of Cityscapes is fed as."""
+        return {
+            "name": self.name,
+            "source": self.source,
+            "views": [view.as_data() for view in self.views(CITYSCAPES_SIZE)],
+        }
+
+
+def resize_logits(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
+    """Bilinear, without antialiasing, CxHxW to CxH'xW'."""
+    if tuple(planes.shape[-2:]) == size:
+        return planes
+    return F.interpolate(planes[None], size, mode="bilinear", align_corners=align_corners)[0]

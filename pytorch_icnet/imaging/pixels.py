@@ -1,0 +1,57 @@
+"""How networks want an image's colours: the order of the channels, a divisor, a mean and a standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..known_weights import MEAN_RGB
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """From uint8 to the numbers of a blob: ``(pixel / divisor - mean) / std``, in float32.
+
+    ``mean`` and ``std`` are in the order red, green, blue, whichever order the blob has.
+    """
+
+    order: str
+    """"RGB" or "BGR"."""
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    divisor: float = 1.0
+
+    def blob(self, rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+        """An image, uint8 HxWx3 in red, green, blue, as a blob: float32 1x3xHxW."""
+        blob = np.empty((1, 3, *rgb.shape[:2]), np.float32)
+        for plane, name in enumerate(self.order):
+            channel = "RGB".index(name)
+            values = blob[0, plane]
+            values[...] = rgb[..., channel]
+            if self.divisor != 1:
+                values /= np.float32(self.divisor)
+            values -= np.float32(self.mean[channel])
+            if self.std[channel] != 1:
+                values /= np.float32(self.std[channel])
+        return torch.from_numpy(blob)
+
+    def as_data(self) -> dict[str, Any]:
+        """For reports."""
+        return {"order": self.order, "mean_rgb": self.mean, "std_rgb": self.std, "divisor": self.divisor}
+
+
+CAFFE = Pixels("BGR", MEAN_RGB)
+"""The original ICNet's."""
+
+IMAGENET = Pixels("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+"""mmsegmentation's."""
+
+TORCHVISION = Pixels("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 255.0)
+"""ImageNet's as torchvision writes them, used by liminn/ICNet-pytorch."""
+
+UNIT_BGR = Pixels("BGR", divisor=255.0)
+"""pytorch-semseg's default, which its ``validate.py`` always uses."""
