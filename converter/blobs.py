@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import overload
+from dataclasses import dataclass, field
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from prototxt import Params
+from prototxt import LegacyBlob, Params
 
 from .errors import LayerError
 from .fillers import fill
 
 Shape = tuple[int, ...]
+
+
+@dataclass
+class Owner:
+    """The first blob of a ``param { name }``, and the learning rate and decay that all its users must agree on."""
+
+    parameter: nn.Parameter
+    agreed: dict[str, float] = field(default_factory=dict)
 
 
 class Blobs(Sequence[torch.Tensor]):
@@ -31,27 +40,33 @@ class Blobs(Sequence[torch.Tensor]):
         name: the layer's name, which seeds its fillers.
         stored: the blobs of the weights file; None where it has none for this layer.
         meta: give tensors of the meta device, whatever is stored.
-        shared_names: ``param { name }`` of each blob, ``""`` for none.
+        specs: the layer's ``param`` blocks, which may share blobs by name.
         owners: the net's shared blobs by that name; the first to take a name becomes its owner.
     """
 
     def __init__(
         self,
         name: str,
-        stored: Sequence[NDArray[np.floating]] | None = None,
+        stored: Sequence[NDArray[Any]] | None = None,
         *,
         meta: bool = False,
-        shared_names: Sequence[str] = (),
-        owners: dict[str, nn.Parameter] | None = None,
+        specs: Sequence[Params] = (),
+        owners: dict[str, Owner] | None = None,
     ) -> None:
         self.name = name
         self.stored = stored
         self.meta = meta
-        self.shared_names = shared_names
+        self.specs = specs
         self.owners = {} if owners is None else owners
         self.shapes: list[Shape] = []
+        self.taken: list[nn.Parameter] = []
         self.filled: list[int] = []
         self.problems: list[str] = []
+
+    @property
+    def shared_names(self) -> list[str]:
+        """``param { name }`` of each blob, ``""`` for none."""
+        return [spec.name for spec in self.specs]
 
     def take(self, shape: Sequence[int], filler: Params | None = None) -> nn.Parameter:
         """The next blob, of this shape, as a parameter; blobs that share a name are one parameter.
@@ -64,20 +79,28 @@ class Blobs(Sequence[torch.Tensor]):
             filler: ``weight_filler`` and its like; None is the constant 0.
 
         Raises:
-            LayerError: the shape is impossible, or not that of the blob with which this one is shared.
+            LayerError: the shape is impossible, or the blob cannot be shared as the text wants.
         """
         shape = tuple(int(n) for n in shape)
         if any(n < 0 for n in shape):
             raise LayerError(f"blob {len(self.shapes)} would have the shape {list(shape)}")
         index = len(self.shapes)
         self.shapes.append(shape)
-        shared = self.shared_names[index] if index < len(self.shared_names) else ""
-        owner = self.owners.get(shared) if shared else None
-        if owner is not None:
-            return self._share(owner, shared, index, shape)
-        parameter = nn.Parameter(self._value(index, shape, filler))
-        if shared:
-            self.owners[shared] = parameter
+        spec = self.specs[index] if index < len(self.specs) else None
+        parameter = self._parameter(index, shape, filler, spec)
+        self.taken.append(parameter)
+        return parameter
+
+    def _parameter(self, index: int, shape: Shape, filler: Params | None, spec: Params | None) -> nn.Parameter:
+        if spec is None or not spec.name:
+            return nn.Parameter(self._value(index, shape, filler))
+        owner = self.owners.get(spec.name)
+        if owner is None:
+            owner = self.owners[spec.name] = Owner(nn.Parameter(self._value(index, shape, filler)))
+            parameter = owner.parameter
+        else:
+            parameter = self._share(owner.parameter, spec, index, shape)
+        _agree(owner, spec)
         return parameter
 
     def _value(self, index: int, shape: Shape, filler: Params | None) -> torch.Tensor:
@@ -90,20 +113,24 @@ class Blobs(Sequence[torch.Tensor]):
         stored = self._stored(index, shape)
         return torch.empty(shape, device="meta") if stored is None else stored
 
-    def _share(self, owner: nn.Parameter, name: str, index: int, shape: Shape) -> nn.Parameter:
-        if tuple(owner.shape) != shape:
-            raise LayerError(f"blob {index} {list(shape)} cannot share {name!r}, whose shape is {list(owner.shape)}")
+    def _share(self, owner: nn.Parameter, spec: Params, index: int, shape: Shape) -> nn.Parameter:
+        """The owner, or with ``share_mode: PERMISSIVE`` its values in this blob's own shape (``Net::AppendParam``)."""
+        permissive = spec.share_mode == "PERMISSIVE" and owner.numel() == int(np.prod(shape, dtype=object))
+        if tuple(owner.shape) != shape and not permissive:
+            raise LayerError(
+                f"blob {index} {list(shape)} cannot share {spec.name!r}, whose shape is {list(owner.shape)}"
+            )
         stored = None if self.meta or self.stored is None else self._stored(index, shape)
         if stored is not None:
-            owner.data.copy_(stored)  # Caffe copies each layer's blobs in turn, so the last one stays
-        return owner
+            owner.data.copy_(stored.reshape(owner.shape))  # Caffe copies layer after layer, so the last one stays
+        return owner if tuple(owner.shape) == shape else nn.Parameter(owner.data.view(shape))
 
     def _stored(self, index: int, shape: Shape) -> torch.Tensor | None:
         assert self.stored is not None
         if index >= len(self.stored):
             return None
         array = self.stored[index]
-        if not fits(array.shape, shape):
+        if not fits(array, shape):
             self.problems.append(f"blob {index} has the shape {list(array.shape)}, expected {list(shape)}")
             return None
         return tensor(array, shape)
@@ -114,9 +141,9 @@ class Blobs(Sequence[torch.Tensor]):
         Raises:
             LayerError: the text specifies more parameters than the layer has.
         """
-        if len(self.shared_names) > len(self.shapes):
-            raise LayerError(f"has {len(self.shared_names)} param blocks, but {len(self.shapes)} blobs")
-        if self.stored is not None and self.shapes and len(self.stored) != len(self.shapes):
+        if len(self.specs) > len(self.shapes):
+            raise LayerError(f"has {len(self.specs)} param blocks, but {len(self.shapes)} blobs")
+        if self.stored is not None and len(self.stored) != len(self.shapes):
             self.problems.append(f"{len(self.stored)} blobs, expected {len(self.shapes)}")
 
     @overload
@@ -133,16 +160,22 @@ class Blobs(Sequence[torch.Tensor]):
         return len(self.stored or ())
 
 
-def fits(stored: Shape, expected: Shape) -> bool:
+def fits(stored: NDArray[Any], expected: Shape) -> bool:
     """Whether Caffe copies a stored blob into one of the expected shape (``Blob::ShapeEquals``).
 
-    The shapes are equal, or the stored one is the legacy form: four dimensions, right-aligned, with 1 in front.
+    Old-style dims are compared right-aligned, as if 1 stood in front of the expected shape; a ``shape`` must be equal.
     """
-    if stored == expected:
-        return True
-    return len(stored) == 4 > len(expected) and stored == (1,) * (4 - len(expected)) + expected
+    if isinstance(stored, LegacyBlob):
+        return len(expected) <= 4 and stored.shape == (1,) * (4 - len(expected)) + expected
+    return stored.shape == expected
 
 
-def tensor(array: NDArray[np.floating], shape: Shape) -> torch.Tensor:
+def tensor(array: NDArray[Any], shape: Shape) -> torch.Tensor:
     """A float32 copy: stored blobs are read-only and may be unaligned views of a file."""
     return torch.from_numpy(np.array(array, dtype=np.float32, order="C").reshape(shape))
+
+
+def _agree(owner: Owner, spec: Params) -> None:
+    for name in ("lr_mult", "decay_mult"):
+        if spec.is_set(name) and owner.agreed.setdefault(name, spec[name]) != spec[name]:
+            raise LayerError(f"{name} {spec[name]:g} of {spec.name!r} differs from its owner's {owner.agreed[name]:g}")

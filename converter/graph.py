@@ -13,6 +13,7 @@ from prototxt import Net, read_net
 
 from .match import Weights
 from .names import argument_name, module_name
+from .record import remember
 from .wiring import Wire, Wiring, wire
 
 PathOrText = str | os.PathLike[str]
@@ -77,6 +78,8 @@ def build(wiring: Wiring) -> fx.GraphModule:
             for top, blob in enumerate(step.layer.tops):
                 nodes[Wire(index, top)] = _named(graph.placeholder(argument_name(blob, arguments)), blob)
             continue
+        if not step.layer.tops:
+            continue  # Silence and its like give nothing
         target = module_name(step.name)
         root.add_module(target, step.module)
         node = _named(graph.call_module(target, tuple(nodes[wire] for wire in step.bottoms)), step.name)
@@ -90,6 +93,7 @@ def build(wiring: Wiring) -> fx.GraphModule:
     outputs = {name: nodes[wire] for name, wire in wiring.outputs.items()}
     graph.output(next(iter(outputs.values())) if len(outputs) == 1 else outputs)
     module = fx.GraphModule(root, graph, class_name="CaffeNet")
+    remember(module, wiring)
     return module.eval()
 
 

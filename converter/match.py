@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
-from torch import nn
 
 from prototxt import Layer, read_weights
 
-from .blobs import Blobs
+from .blobs import Blobs, Owner
 from .errors import WeightsMismatchError
 from .wiring import Step, Wiring
 
@@ -54,7 +53,7 @@ class Weights:
         self.source = source
         self.lenient = lenient
         self._given: set[str] = set()
-        self._owners: dict[str, nn.Parameter] = {}
+        self._owners: dict[str, Owner] = {}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, lenient: bool = False) -> Weights:
@@ -70,7 +69,7 @@ class Weights:
         if stored is None and layer.blobs:
             stored = layer.blobs
         absent = self.blobs is not None and stored is None and not self.lenient
-        return Blobs(layer.name, stored, meta=absent, shared_names=layer.param_names, owners=self._owners)
+        return Blobs(layer.name, stored, meta=absent, specs=layer.param_specs, owners=self._owners)
 
     def match(self, wiring: Wiring) -> Match:
         """What was matched, once the net is built.

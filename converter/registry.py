@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +20,18 @@ Count = int | tuple[int, int | None] | None
 
 @dataclass(frozen=True)
 class LayerType:
-    """A supported type: its translator and how many bottoms and tops Caffe allows (None: any number)."""
+    """A supported type: its translator, what Caffe demands of its bottoms and tops, and what is not supported.
+
+    The fields are those of :func:`register`.
+    """
 
     name: str
     translate: Translator
     bottoms: Count = None
     tops: Count = None
+    one_top_each: bool = False
+    automatic_tops: bool = False
+    limits: str = ""
     wants_layer: bool = False
 
     def build(self, layer: Layer, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
@@ -35,15 +42,36 @@ class LayerType:
         """
         _check_count("bottom", len(layer.bottoms), self.bottoms)
         _check_count("top", len(layer.tops), self.tops)
+        if self.one_top_each and len(layer.bottoms) != len(layer.tops):
+            raise LayerError(
+                f"needs a top for each bottom, has {len(layer.bottoms)} bottoms and {len(layer.tops)} tops"
+            )
         extra = {"layer": layer} if self.wants_layer else {}
         return self.translate(layer.params, list(shapes), blobs, **extra)
+
+    def with_automatic_tops(self, layer: Layer) -> Layer:
+        """``layer`` with the tops that Caffe adds where the text gives too few (losses need not name theirs)."""
+        least = self.tops if isinstance(self.tops, int) else self.tops[0] if self.tops else 0
+        if not self.automatic_tops or len(layer.tops) >= least:
+            return layer
+        return dataclasses.replace(layer, tops=layer.tops + (AUTOMATIC,) * (least - len(layer.tops)))
 
 
 _types: dict[str, LayerType] = {}
 
 
+AUTOMATIC = "(automatic)"
+"""Caffe's name for the blob of a top that the text does not name. Other layers cannot refer to it."""
+
+
 def register(
-    type_name: str, *aliases: str, bottoms: Count = None, tops: Count = None
+    type_name: str,
+    *aliases: str,
+    bottoms: Count = None,
+    tops: Count = None,
+    one_top_each: bool = False,
+    automatic_tops: bool = False,
+    limits: str = "",
 ) -> Callable[[Translator], Translator]:
     """Make a function the translator of the Caffe layer type ``type_name`` (and of ``aliases``).
 
@@ -63,12 +91,15 @@ def register(
         type_name: Caffe's type string, such as ``"Convolution"``.
         aliases: other type strings with the same meaning.
         bottoms, tops: the number that the type takes: exactly n, or (least, most) with None for no limit.
+        one_top_each: there must be as many tops as bottoms.
+        automatic_tops: tops that the text leaves out are made.
+        limits: what Caffe's type can do and this one cannot, for the table of supported types.
     """
 
     def decorate(translate: Translator) -> Translator:
         wants_layer = "layer" in inspect.signature(translate).parameters
         for name in (type_name, *aliases):
-            _types[name] = LayerType(name, translate, bottoms, tops, wants_layer)
+            _types[name] = LayerType(name, translate, bottoms, tops, one_top_each, automatic_tops, limits, wants_layer)
         return translate
 
     return decorate

@@ -6,16 +6,14 @@ import math
 import os
 from typing import Any
 
-from torch import nn
-
 from prototxt import Layer, Net, read_net
 
-from .blobs import Blobs, Shape
+from .blobs import Blobs, Owner, Shape
 from .wiring import Step, Wiring, wire
 
 
 def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
-    """One row per layer of Caffe's net after its upgrades, without the Split layers that Caffe inserts.
+    """One row per layer of Caffe's net after its upgrades, without Split layers, of which Caffe inserts many.
 
     Works without weights, on the meta device.
 
@@ -26,27 +24,28 @@ def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
         Rows of ``name``, ``type``, ``bottoms``, ``tops`` (lists of str), ``top_shapes``, ``param_shapes`` (lists of
         lists of int), ``parameters`` (number of values in the layer's blobs) and ``macs`` (multiply-accumulates of
         one forward pass; 0 for layers that are not sums of products with weights). ``input:`` fields are one row
-        ``input`` of type Input.
+        ``input`` of type Input. Losses whose tops the text leaves out have Caffe's ``"(automatic)"``; shapes that the
+        text does not tell (a data layer finds them in its files) are empty, and so are those that follow from them.
 
     Raises:
         PrototxtError, NetError: what is wrong with the net.
     """
     net = prototxt if isinstance(prototxt, Net) else read_net(prototxt)
-    return [_row(step) for step in shapes_of(net).steps]
+    return [_row(step) for step in shapes_of(net).steps if step.layer.type != "Split"]
 
 
 def shapes_of(net: Net) -> Wiring:
     """``net`` connected on the meta device."""
-    owners: dict[str, nn.Parameter] = {}
+    owners: dict[str, Owner] = {}
 
     def blobs_of(layer: Layer) -> Blobs:
-        return Blobs(layer.name, meta=True, shared_names=layer.param_names, owners=owners)
+        return Blobs(layer.name, meta=True, specs=layer.param_specs, owners=owners)
 
-    return wire(net, blobs_of)
+    return wire(net, blobs_of, complete=False)
 
 
-def outputs_of(net: Net) -> dict[str, Shape]:
-    """The net's output blobs, in Caffe's (alphabetical) order, with their shapes."""
+def outputs_of(net: Net) -> dict[str, Shape | None]:
+    """The net's output blobs, in Caffe's (alphabetical) order, with their shapes (None: the text does not tell it)."""
     wiring = shapes_of(net)
     return {name: wiring.steps[wire.step].top_shapes[wire.top] for name, wire in wiring.outputs.items()}
 
@@ -57,7 +56,7 @@ def _row(step: Step) -> dict[str, Any]:
         "type": step.layer.type,
         "bottoms": list(step.layer.bottoms),
         "tops": list(step.layer.tops),
-        "top_shapes": [list(shape) for shape in step.top_shapes],
+        "top_shapes": [list(shape or ()) for shape in step.top_shapes],
         "param_shapes": [list(shape) for shape in step.blobs.shapes],
         "parameters": sum(math.prod(shape) for shape in step.blobs.shapes),
         "macs": _macs(step),
@@ -65,28 +64,37 @@ def _row(step: Step) -> dict[str, Any]:
 
 
 def _macs(step: Step) -> int:
-    """Each output value of a convolution or an inner product is a sum over one filter."""
-    if step.layer.type == "Deconvolution" and step.blobs.shapes:
-        per_input = math.prod(step.blobs.shapes[0][1:])
-        return sum(math.prod(shape) * per_input for shape in step.bottom_shapes)
-    if isinstance(step.module, nn.Module) and step.layer.type in _WEIGHTED and step.blobs.shapes:
-        weights = step.blobs.shapes[0]
-        per_output = math.prod(weights) // _outputs(step)
-        return sum(math.prod(shape) * per_output for shape in step.top_shapes)
+    """One for each product of a weight with a value of a bottom."""
+    bottoms, tops = (
+        [shape for shape in shapes if shape is not None] for shapes in (step.bottom_shapes, step.top_shapes)
+    )
+    weights = [shape for shape in step.blobs.shapes if len(shape) > 1]
+    if not weights:
+        return 0
+    kind = step.layer.type
+    if kind == "Deconvolution":
+        return sum(math.prod(shape) for shape in bottoms) * math.prod(weights[0][1:])
+    if kind in _CONVOLUTIONS:
+        return sum(math.prod(shape) for shape in tops) * math.prod(weights[0][1:])
+    if kind == "InnerProduct":
+        return math.prod(tops[0]) * math.prod(weights[0]) // int(step.layer.params.num_output)
+    if kind in _RECURRENT:
+        steps, streams = bottoms[0][:2]
+        static = math.prod(weights[1]) if len(weights) > _RECURRENT[kind] else 0  # reads its bottom once a sequence
+        return streams * (steps * (sum(math.prod(shape) for shape in weights) - static) + static)
     return 0
 
 
-_WEIGHTED = frozenset(
+_CONVOLUTIONS = frozenset(
     {
         "Convolution",
         "ConvolutionData",
         "HoleConvolutionData",
         "ConvolutionDepthwise",
+        "ConvolutionDepthWise",
         "DepthwiseConvolution",
-        "InnerProduct",
     }
 )
 
-
-def _outputs(step: Step) -> int:
-    return int(step.layer.params.num_output)
+#: Matrices of a recurrent layer without a static input, which would be the second one.
+_RECURRENT = {"LSTM": 2, "RNN": 3}

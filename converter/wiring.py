@@ -16,7 +16,7 @@ from torch.func import functional_call
 from prototxt import Layer, Net
 
 from . import registry
-from .blobs import Blobs, Shape
+from .blobs import Blobs, Shape, fits
 from .errors import LayerError, NetError, UnsupportedLayersError
 from .layers.inputs import INPUT_TYPES
 from .names import unique_names
@@ -37,11 +37,11 @@ class Step:
     """One layer of the net, connected.
 
     Attributes:
-        layer: as in the text.
+        layer: as in the text, with its automatic tops.
         name: the layer's name, made unique.
-        module: None for layers that feed the net.
+        module: None for layers that feed the net, and for those whose bottoms' shapes are unknown.
         bottoms: where each bottom comes from.
-        bottom_shapes, top_shapes: of each bottom and top.
+        bottom_shapes, top_shapes: of each bottom and top; None where the text does not tell it.
         blobs: what the layer's translator took.
         returns_tuple: whether the module returns a tuple of tops.
     """
@@ -50,8 +50,8 @@ class Step:
     name: str
     module: nn.Module | None
     bottoms: list[Wire]
-    bottom_shapes: list[Shape]
-    top_shapes: list[Shape]
+    bottom_shapes: list[Shape | None]
+    top_shapes: list[Shape | None]
     blobs: Blobs
     returns_tuple: bool
 
@@ -65,12 +65,14 @@ class Wiring:
     outputs: dict[str, Wire]
 
 
-def wire(net: Net, blobs_of: BlobsOf) -> Wiring:
+def wire(net: Net, blobs_of: BlobsOf, *, complete: bool = True) -> Wiring:
     """Connect ``net`` and build its modules.
 
     Args:
         net: as read from text.
         blobs_of: gives the weights of a layer.
+        complete: every layer must get its module. Otherwise layers that read a blob whose shape the text does not tell,
+            because a data layer would find it in its files, are left without.
 
     Raises:
         UnsupportedLayersError: types without a translator, all of them.
@@ -81,9 +83,8 @@ def wire(net: Net, blobs_of: BlobsOf) -> Wiring:
     steps: list[Step] = []
     current: dict[str, Wire] = {}
     available: set[str] = set()
-    for index, (layer, name) in enumerate(
-        zip(net.layers, unique_names([layer.name for layer in net.layers]), strict=True)
-    ):
+    names = unique_names([layer.name for layer in net.layers])
+    for index, (layer, name) in enumerate(zip(net.layers, names, strict=True)):
         bottoms = [current[bottom] for bottom in layer.bottoms]
         shapes = [steps[source.step].top_shapes[source.top] for source in bottoms]
         available.difference_update(layer.bottoms)
@@ -95,10 +96,9 @@ def wire(net: Net, blobs_of: BlobsOf) -> Wiring:
         available.update(layer.tops)
         blobs = blobs_of(layer)
         try:
-            module, top_shapes, returns_tuple = _build(net, layer, shapes, blobs)
+            steps.append(_step(net, layer, name, bottoms, shapes, blobs, complete))
         except LayerError as error:
             raise NetError(f"{_where(net, layer)}: {error}") from error
-        steps.append(Step(layer, name, module, bottoms, shapes, top_shapes, blobs, returns_tuple))
     return Wiring(net, steps, {name: current[name] for name in sorted(available)})
 
 
@@ -130,19 +130,59 @@ def _count_consumers(net: Net) -> dict[Wire, int]:
     return consumers
 
 
-def _build(net: Net, layer: Layer, shapes: list[Shape], blobs: Blobs) -> tuple[nn.Module | None, list[Shape], bool]:
+def _step(
+    net: Net,
+    layer: Layer,
+    name: str,
+    bottoms: list[Wire],
+    shapes: list[Shape | None],
+    blobs: Blobs,
+    complete: bool,
+) -> Step:
     if layer.type in INPUT_TYPES:
-        return None, [net.inputs[top] for top in layer.tops], False
+        _check_loss_weights(layer)
+        return Step(
+            layer, name, None, bottoms, shapes, [_input_shape(net, layer, top) for top in layer.tops], blobs, False
+        )
     layer_type = registry.find(layer.type)
     assert layer_type is not None, "types are checked before"
-    module = layer_type.build(layer, shapes, blobs).eval()
+    layer = layer_type.with_automatic_tops(layer)
+    _check_loss_weights(layer)
+    known = [shape for shape in shapes if shape is not None]
+    if len(known) < len(shapes):
+        if complete:
+            raise LayerError(
+                f"the shape of its bottom {layer.bottoms[shapes.index(None)]!r} comes from files, not from the text; "
+                "put an Input layer with a shape in place of the data layer"
+            )
+        return Step(layer, name, None, bottoms, shapes, [None] * len(layer.tops), blobs, False)
+    module = layer_type.build(layer, known, blobs).eval()
     blobs.finish()
-    tops = infer_tops(module, shapes)
+    _check_text_blobs(layer, blobs)
+    tops = infer_tops(module, known)
     returns_tuple = isinstance(tops, tuple)
     top_shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
     if len(top_shapes) < len(layer.tops):
         raise LayerError(f"produces {len(top_shapes)} tops, the text names {len(layer.tops)}")
-    return module, top_shapes[: len(layer.tops)], returns_tuple
+    return Step(layer, name, module, bottoms, shapes, [*top_shapes[: len(layer.tops)]], blobs, returns_tuple)
+
+
+def _input_shape(net: Net, layer: Layer, top: str) -> Shape | None:
+    """The shape of an input; that of a data layer is unknown unless the text tells it."""
+    return net.inputs[top] or (() if layer.type == "Input" else None)
+
+
+def _check_loss_weights(layer: Layer) -> None:
+    if layer.loss_weights and len(layer.loss_weights) != len(layer.tops):
+        raise LayerError(
+            f"{len(layer.loss_weights)} loss_weight for {len(layer.tops)} tops; give none, or one for each"
+        )
+
+
+def _check_text_blobs(layer: Layer, blobs: Blobs) -> None:
+    shapes = [list(blob.shape) for blob in layer.blobs]
+    if layer.blobs and not (len(shapes) == len(blobs.shapes) and all(map(fits, layer.blobs, blobs.shapes))):
+        raise LayerError(f"the text gives blobs of the shapes {shapes}, expected {[list(s) for s in blobs.shapes]}")
 
 
 def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tuple[torch.Tensor, ...]:

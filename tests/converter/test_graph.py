@@ -15,7 +15,7 @@ from converter import FillerWarning, NetError, UnsupportedLayersError, WeightsMi
 from converter.graph import translate
 from converter.match import Weights
 from converter.names import module_name, unique_names
-from prototxt import read_net
+from prototxt import LegacyBlob, read_net
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4\n'
 
@@ -138,9 +138,18 @@ GOOD = [(3, 3, 1, 1), (3,)]
 
 
 def test_matching_is_by_name_and_lists_what_is_unused() -> None:
-    graph = translate(read_net(NET), weights_of(a=GOOD, b=[(3, 3, 1, 1), (1, 1, 1, 3)], extra=[(1,)]))
+    graph = translate(read_net(NET), weights_of(a=GOOD, b=GOOD, extra=[(1,)]))
     assert graph.meta["match"].matched == ("a", "b")
     assert graph.meta["match"].unused == ("extra",)
+
+
+def test_old_style_dims_are_right_aligned_and_shapes_are_not() -> None:
+    ones = {name: [np.ones(shape, np.float32) for shape in GOOD] for name in "ab"}
+    ones["b"][1] = np.ones((1, 1, 1, 3), np.float32)
+    with pytest.raises(WeightsMismatchError, match=r"'b' \(blob 1 has the shape \[1, 1, 1, 3\], expected \[3\]\)"):
+        translate(read_net(NET), Weights(ones))
+    ones["b"][1] = ones["b"][1].view(LegacyBlob)
+    assert translate(read_net(NET), Weights(ones)).meta["match"].matched == ("a", "b")
 
 
 def test_one_error_names_everything_that_does_not_fit() -> None:
