@@ -8,26 +8,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from prototxt import Params
+from prototxt import Layer, Params
 
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
+from .shapes import Shape, need_axes
 
 _LOWEST = torch.finfo(torch.float32).min
 Pair = tuple[int, int]
 
 
 class Pooling(nn.Module):
-    """MAX or AVE pooling.
+    """MAX, AVE or STOCHASTIC pooling.
 
     The output length is ceil((n + 2 pad - kernel) / stride) + 1 (``round_mode`` FLOOR: floor); where some pad is not
     zero, the last window is dropped if it begins at or beyond n + pad. MAX looks at pixels alone; AVE divides by the
-    window's area clipped to n + pad, so it counts padding up to that bound and nothing beyond. The kernel may be larger
-    than the input. torch's ``ceil_mode`` is another rule, and its padding is limited to half the kernel.
+    window's area clipped to n + pad, so it counts padding up to that bound and nothing beyond; STOCHASTIC, at test
+    time, is the sum of squares over the sum. The kernel may be larger than the input. torch's ``ceil_mode`` is another
+    rule, and its padding is limited to half the kernel.
 
     Args:
-        method: ``"MAX"`` or ``"AVE"``.
+        method: ``"MAX"``, ``"AVE"`` or ``"STOCHASTIC"``.
         kernel, stride, pad: (height, width).
         floor: round down instead of up (``round_mode: FLOOR`` of upstream Caffe).
     """
@@ -55,6 +57,28 @@ class Pooling(nn.Module):
         return f"{self.method}, kernel={self.kernel}, stride={self.stride}, pad={self.pad}"
 
 
+class MaxPoolingWithMask(Pooling):
+    """MAX pooling with a second top: where in the bottom's plane each maximum lies, counted row by row, as numbers.
+
+    The first of equal values counts; a window without any has -1.
+    """
+
+    def forward(self, bottom: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """(N, C, H, W) to the maxima and their positions, both (N, C, H', W')."""
+        size = self.output_size(bottom.shape)
+        if 0 in size:
+            empty = bottom.new_empty((*bottom.shape[:2], *size))
+            return empty, empty
+        left, right, top, bottom_end = _border(bottom.shape, self.kernel, self.stride, self.pad, size)
+        x = _padded(bottom, (left, right, top, bottom_end), _LOWEST)
+        values, places = F.max_pool2d(x, self.kernel, self.stride, return_indices=True)
+        values, places = (tensor[..., : size[0], : size[1]] for tensor in (values, places))
+        width = bottom.shape[-1] + left + right
+        rows = torch.div(places, width, rounding_mode="floor") - top
+        mask = rows * bottom.shape[-1] + (places % width - left)
+        return values, torch.where(values == _LOWEST, -1, mask).to(bottom.dtype)
+
+
 def pooled_length(n: int, kernel: int, stride: int, pad: int, *, padded: bool, floor: bool = False) -> int:
     """The output length of one axis.
 
@@ -76,24 +100,38 @@ def pool(x: torch.Tensor, method: str, kernel: Pair, stride: Pair, pad: Pair, si
 
     An empty window, which needs a stride beyond the kernel, gives -FLT_MAX for MAX and NaN for AVE, as in Caffe.
     """
-    ends = [
-        (length - 1) * s + k - n - p for n, k, s, p, length in zip(x.shape[-2:], kernel, stride, pad, size, strict=True)
-    ]
-    border = (pad[1], max(ends[1], 0), pad[0], max(ends[0], 0))
+    if 0 in size:
+        return x.new_empty((*x.shape[:2], *size))
+    border = _border(x.shape, kernel, stride, pad, size)
     if method == "MAX":
         return F.max_pool2d(_padded(x, border, _LOWEST), kernel, stride)[..., : size[0], : size[1]]
+    if method == "STOCHASTIC":
+        total = _sums(x, border, kernel, stride, size)
+        return torch.where(total > 0, _sums(x * x, border, kernel, stride, size) / total, 0)
     rows, columns = (
         _extents(n, k, s, p, length) for n, k, s, p, length in zip(x.shape[-2:], kernel, stride, pad, size, strict=True)
     )
     if set(rows) <= {kernel[0]} and set(columns) <= {kernel[1]} and not any(border):
         return F.avg_pool2d(x, kernel, stride)[..., : size[0], : size[1]]
-    total = F.avg_pool2d(_padded(x, border, 0.0), kernel, stride, divisor_override=1)[..., : size[0], : size[1]]
     heights, widths = (torch.tensor(extents, dtype=x.dtype, device=x.device) for extents in (rows, columns))
-    return total / (heights[:, None] * widths)
+    return _sums(x, border, kernel, stride, size) / (heights[:, None] * widths)
+
+
+def _border(shape: Sequence[int], kernel: Pair, stride: Pair, pad: Pair, size: Pair) -> tuple[int, int, int, int]:
+    """Padding at the left, right, top and bottom up to the end of the last windows."""
+    ends = [
+        (length - 1) * s + k - n - p for n, k, s, p, length in zip(shape[-2:], kernel, stride, pad, size, strict=True)
+    ]
+    return pad[1], max(ends[1], 0), pad[0], max(ends[0], 0)
 
 
 def _padded(x: torch.Tensor, border: tuple[int, int, int, int], value: float) -> torch.Tensor:
     return F.pad(x, border, value=value) if any(border) else x
+
+
+def _sums(x: torch.Tensor, border: tuple[int, int, int, int], kernel: Pair, stride: Pair, size: Pair) -> torch.Tensor:
+    sums = F.avg_pool2d(_padded(x, border, 0.0), kernel, stride, divisor_override=1)
+    return sums[..., : size[0], : size[1]]
 
 
 def _extents(n: int, kernel: int, stride: int, pad: int, length: int) -> list[int]:
@@ -101,39 +139,91 @@ def _extents(n: int, kernel: int, stride: int, pad: int, length: int) -> list[in
     return [max(min(i * stride + kernel, n + 2 * pad) - i * stride, 0) for i in range(length)]
 
 
-@register("Pooling", bottoms=1, tops=1)
-def pooling(params: Params, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
-    """MAX and AVE over a 4-D bottom; ``global_pooling`` takes the whole plane."""
+@register("Pooling", bottoms=1, tops=(1, 2))
+def pooling(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
+    """The maximum, average or stochastic mean of windows of a 4-D bottom; ``global_pooling`` takes the whole plane.
+
+    A second top of MAX is the mask that Upsample reads.
+    """
     shape = shapes[0]
-    if len(shape) != 4:
-        raise LayerError(f"needs a 4-D bottom, has {list(shape)}")
-    if params.pool not in ("MAX", "AVE"):
-        raise LayerError(f"pool: {params.pool} is not supported")
-    if params.global_pooling:
-        if any(params.is_set(name) for name in ("kernel_size", "kernel_h", "kernel_w")):
-            raise LayerError("global_pooling leaves no place for a kernel size")
-        kernel = (shape[2], shape[3])
-    else:
-        kernel = _pair(params, "kernel_size", "kernel_h", "kernel_w")
-    stride = _pair(params, "stride", "stride_h", "stride_w")
-    pad = _pair(params, "pad", "pad_h", "pad_w")
+    need_axes(shape, 4, 4)
+    if len(layer.tops) > 1 and params.pool != "MAX":
+        raise LayerError(f"pool: {params.pool} has one top; a mask is for MAX")
+    return build(params, shape, mask=len(layer.tops) > 1)
+
+
+def build(params: Params, shape: Shape, *, mask: bool = False) -> Pooling:
+    """The module for a ``PoolingParameter`` and a 4-D bottom of ``shape``.
+
+    Raises:
+        LayerError: sizes that are missing, given twice or impossible.
+    """
+    kernel = _kernel(params, shape)
+    stride, pad = _pair(params, "stride"), _pair(params, "pad")
     if min(kernel) < 1 or min(stride) < 1:
         raise LayerError(f"kernel {list(kernel)} and stride {list(stride)} must be at least 1")
     if params.global_pooling and (any(pad) or stride != (1, 1)):
         raise LayerError("global_pooling needs pad 0 and stride 1")
+    if any(pad) and params.pool == "STOCHASTIC":
+        raise LayerError("stochastic pooling has no padding")
     if any(pad) and (pad[0] >= kernel[0] or pad[1] >= kernel[1]):
         raise LayerError(f"the pad {list(pad)} must be smaller than the kernel {list(kernel)}")
-    module = Pooling(params.pool, kernel, stride, pad, floor=params.round_mode == "FLOOR")
-    if min(module.output_size(shape)) < 1:
+    kind = MaxPoolingWithMask if mask else Pooling
+    module = kind(params.pool, kernel, stride, pad, floor=params.round_mode == "FLOOR")
+    if min(module.output_size(shape)) < 0:
         raise LayerError(f"a kernel of {list(kernel)} leaves nothing of a bottom {list(shape)}")
     return module
 
 
-def _pair(params: Params, both: str, height: str, width: str) -> Pair:
-    if params.is_set(height) or params.is_set(width):
-        if params.is_set(both):
-            raise LayerError(f"either {both} or {height} and {width} can be given, not both")
-        if not (params.is_set(height) and params.is_set(width)):
-            raise LayerError(f"{height} and {width} must both be given")
-        return params[height], params[width]
-    return params[both], params[both]
+def _kernel(params: Params, shape: Shape) -> Pair:
+    sides = params.is_set("kernel_h"), params.is_set("kernel_w")
+    if params.global_pooling:
+        if params.is_set("kernel_size") or any(sides):
+            raise LayerError("global_pooling leaves no place for a kernel size")
+        return shape[2], shape[3]
+    if params.is_set("kernel_size") == all(sides):
+        raise LayerError("needs either kernel_size, or kernel_h and kernel_w")
+    return (params.kernel_h, params.kernel_w) if all(sides) else (params.kernel_size, params.kernel_size)
+
+
+def _pair(params: Params, name: str) -> Pair:
+    sides = params.is_set(f"{name}_h"), params.is_set(f"{name}_w")
+    if not any(sides):
+        return params[name], params[name]
+    if params.is_set(name) or not all(sides):
+        raise LayerError(f"needs either {name}, or {name}_h and {name}_w")
+    return params[f"{name}_h"], params[f"{name}_w"]
+
+
+class SPP(nn.Module):
+    """Spatial pyramid pooling: level i has 2^i by 2^i windows; their values stand one behind another."""
+
+    def __init__(self, levels: Sequence[Pooling]) -> None:
+        super().__init__()
+        self.levels = nn.ModuleList(levels)
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, C (1 + 4 + 16 + ...)); a pyramid of one level stays (N, C, 1, 1)."""
+        if len(self.levels) == 1:
+            return self.levels[0](bottom)  # type: ignore[no-any-return]
+        return torch.cat([level(bottom).flatten(1) for level in self.levels], 1)
+
+
+@register("SPP", bottoms=1, tops=1)
+def spp(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``spp_layer.cpp``: per level a kernel and stride of ceil(n / bins), and as pad half of what then overhangs."""
+    shape = shapes[0]
+    need_axes(shape, 4, 4)
+    if params.pyramid_height < 1:
+        raise LayerError("pyramid_height must be at least 1")
+    if min(shape[2:]) < 1:
+        raise LayerError(f"needs a bottom with pixels, has {list(shape)}")
+    return SPP([_level(params.pool, 2**level, shape) for level in range(params.pyramid_height)])
+
+
+def _level(method: str, bins: int, shape: Shape) -> Pooling:
+    height, width = (-(-n // bins) for n in shape[2:])
+    pad = (height * bins - shape[2] + 1) // 2, (width * bins - shape[3] + 1) // 2
+    if any(pad) and (method == "STOCHASTIC" or pad[0] >= height or pad[1] >= width):
+        raise LayerError(f"{bins}x{bins} windows do not fit a bottom {list(shape)}")
+    return Pooling(method, (height, width), (height, width), pad)
