@@ -13,7 +13,7 @@ from prototxt import Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import canonical_axis
+from .shapes import Shape, canonical_axis, need_equal
 
 
 class Eltwise(nn.Module):
@@ -37,11 +37,9 @@ class Eltwise(nn.Module):
 
 
 @register("Eltwise", bottoms=(2, None), tops=1)
-def eltwise(params: Params, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
+def eltwise(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``eltwise_layer.cpp``: SUM by default; coefficients (default 1) for SUM only."""
-    for shape in shapes[1:]:
-        if shape != shapes[0]:
-            raise LayerError(f"all bottoms must have one shape: {list(shapes[0])} and {list(shape)}")
+    need_equal(shapes)
     if params.coeff and len(params.coeff) != len(shapes):
         raise LayerError(f"{len(params.coeff)} coefficients for {len(shapes)} bottoms")
     if params.coeff and params.operation == "PROD":
@@ -82,35 +80,90 @@ class ScaleBy(nn.Module):
         return scaled if self.bias is None else scaled + align(self.bias, self.trailing)
 
 
+class Bias(nn.Module):
+    """Add a learned blob that spans some axes of the bottom; ``trailing`` axes follow those."""
+
+    def __init__(self, bias: nn.Parameter, trailing: int) -> None:
+        super().__init__()
+        self.bias = bias
+        self.trailing = trailing
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        return bottom + align(self.bias, self.trailing)
+
+
+class BiasBy(nn.Module):
+    """Add the second bottom, which spans some axes of the first; ``trailing`` axes follow those."""
+
+    def __init__(self, trailing: int) -> None:
+        super().__init__()
+        self.trailing = trailing
+
+    def forward(self, bottom: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return bottom + align(bias, self.trailing)
+
+
 def align(factors: torch.Tensor, trailing: int) -> torch.Tensor:
     """``factors`` with ``trailing`` axes of length 1 behind, so that it broadcasts against the bottom."""
     return factors.reshape(factors.shape + (1,) * trailing)
 
 
 @register("Scale", bottoms=(1, 2), tops=1)
-def scale(params: Params, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
-    """``scale_layer.cpp``: one learned blob over ``num_axes`` axes from ``axis``, or the second bottom; filler 1."""
+def scale(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``scale_layer.cpp``: times one learned blob over ``num_axes`` axes from ``axis``, or the second bottom; filler 1.
+
+    Blobs: factors (not with a second bottom), bias of the same shape with ``bias_term``.
+    """
+    factors, trailing = _spanned(params, shapes)
+    weight = blobs.take(factors, with_default(params, "filler", 1.0)) if len(shapes) == 1 else None
+    bias = blobs.take(factors, params.bias_filler) if params.bias_term else None
+    return ScaleBy(bias, trailing) if weight is None else Scale(weight, bias, trailing=trailing)
+
+
+@register("Bias", bottoms=(1, 2), tops=1)
+def bias(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``bias_layer.cpp``: plus one learned blob over ``num_axes`` axes from ``axis``, or plus the second bottom."""
+    terms, trailing = _spanned(params, shapes)
+    return Bias(blobs.take(terms, params.filler), trailing) if len(shapes) == 1 else BiasBy(trailing)
+
+
+def _spanned(params: Params, shapes: Sequence[Shape]) -> tuple[Shape, int]:
+    """The shape of the factors or terms, learned or given as second bottom, and how many axes of the bottom follow."""
     bottom = shapes[0]
-    learned = len(shapes) == 1
-    axis = canonical_axis(params.axis, len(bottom))
-    if learned:
+    if len(shapes) == 1:
+        axis = canonical_axis(params.axis, len(bottom))
         if params.num_axes < -1:
             raise LayerError(f"num_axes {params.num_axes} must be at least -1")
         end = len(bottom) if params.num_axes == -1 else axis + params.num_axes
         if end > len(bottom):
             raise LayerError(f"{params.num_axes} axes from axis {axis} are more than a {len(bottom)}-D bottom has")
-        factors = bottom[axis:end]
-    else:
-        factors = shapes[1]
-        if not factors:
-            axis = 0
-        end = axis + len(factors)
-        if bottom[axis:end] != factors:
-            raise LayerError(f"the factors {list(factors)} do not fit the bottom {list(bottom)} from axis {axis}")
-    weight = None
-    if learned:
-        filler = params.filler if params.is_set("filler") else params.filler.replace(type="constant", value=1.0)
-        weight = blobs.take(factors, filler)
-    bias = blobs.take(factors, params.bias_filler) if params.bias_term else None
-    trailing = len(bottom) - end
-    return ScaleBy(bias, trailing) if weight is None else Scale(weight, bias, trailing=trailing)
+        return bottom[axis:end], len(bottom) - end
+    given = shapes[1]
+    axis = canonical_axis(params.axis, len(bottom)) if given else 0
+    end = axis + len(given)
+    if bottom[axis:end] != given:
+        raise LayerError(f"the second bottom {list(given)} does not fit the first, {list(bottom)}, from axis {axis}")
+    return given, len(bottom) - end
+
+
+def with_default(params: Params, name: str, value: float) -> Params:
+    """The filler ``name`` of ``params``, or the constant ``value`` where the text does not give it."""
+    filler: Params = params[name]
+    return filler if params.is_set(name) else filler.replace(type="constant", value=value)
+
+
+class Axpy(nn.Module):
+    """a * x + y, with one a per image and channel."""
+
+    def forward(self, a: torch.Tensor, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """(N, C) or (N, C, 1, 1), and twice (N, C, ...), to the latter's shape."""
+        return a.reshape(*a.shape[:2], *[1] * (x.dim() - 2)) * x + y
+
+
+@register("Axpy", bottoms=3, tops=1)
+def axpy(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``axpy_layer.cpp`` of SENet's fork: the first bottom times the second, plus the third."""
+    a, x, y = shapes
+    if x != y or len(x) < 2 or a[:2] != x[:2] or any(n != 1 for n in a[2:]):
+        raise LayerError(f"needs bottoms (N, C) or (N, C, 1, 1) and twice (N, C, ...), has {[list(s) for s in shapes]}")
+    return Axpy()
