@@ -1,5 +1,47 @@
 """One translator per Caffe layer type, by family; importing this package registers them all."""
 
-from . import activation, convolution, elementwise, inputs, interp, normalization, pooling
+from . import (
+    activation,
+    convolution,
+    correlation,
+    dense,
+    detection,
+    elementwise,
+    im2col,
+    inputs,
+    interp,
+    loss,
+    normalization,
+    pointwise,
+    pooling,
+    recurrent,
+    reduction,
+    reshaping,
+    roi,
+    selecting,
+    sources,
+    upsampling,
+)
 
-__all__ = ["activation", "convolution", "elementwise", "inputs", "interp", "normalization", "pooling"]
+__all__ = [
+    "activation",
+    "convolution",
+    "correlation",
+    "dense",
+    "detection",
+    "elementwise",
+    "im2col",
+    "inputs",
+    "interp",
+    "loss",
+    "normalization",
+    "pointwise",
+    "pooling",
+    "recurrent",
+    "reduction",
+    "reshaping",
+    "roi",
+    "selecting",
+    "sources",
+    "upsampling",
+]

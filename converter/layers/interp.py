@@ -1,4 +1,4 @@
-"""Interp: bilinear resizing with aligned corners (``interp_layer.cpp``, ``util/interp.cpp`` of the PSPNet fork)."""
+"""Bilinear resizing: Interp, with aligned corners, and Resize, without."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from prototxt import Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
+from .shapes import Shape, need_axes
 
 
 class Interp(nn.Module):
@@ -60,10 +61,12 @@ class Interp(nn.Module):
 
 
 @register("Interp", bottoms=1, tops=1)
-def interp(params: Params, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
-    """The size follows what the text sets: a lone factor wins over height and width, which win over both factors."""
-    if len(shapes[0]) != 4:
-        raise LayerError(f"needs a 4-D bottom, has {list(shapes[0])}")
+def interp(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``interp_layer.cpp``, ``util/interp.cpp`` of PSPNet's and DeepLab's forks: bilinear, with aligned corners.
+
+    The size follows what the text sets: a lone factor wins over height and width, which win over both factors.
+    """
+    need_axes(shapes[0], 4, 4)
     if params.pad_beg > 0 or params.pad_end > 0:
         raise LayerError(f"pad_beg {params.pad_beg} and pad_end {params.pad_end} must not be positive: they crop")
     crop = (-params.pad_beg, -params.pad_end)
@@ -81,3 +84,55 @@ def interp(params: Params, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> n
     if shrink and zoom:
         return Interp(shrink=params.shrink_factor, zoom=params.zoom_factor, crop=crop)
     raise LayerError("needs shrink_factor, zoom_factor, or height and width")
+
+
+class Resize(nn.Module):
+    """Resize bilinearly: output i is read at i * n_in / n_out, and what lies beyond the last pixel counts as 0.
+
+    Args:
+        size: output (height, width); None: by ``scale``.
+        scale: output (height, width) over the input's, cut to integers.
+    """
+
+    def __init__(self, size: tuple[int, int] | None, scale: tuple[float, float] = (1.0, 1.0)) -> None:
+        super().__init__()
+        self.size, self.scale = size, scale
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, C, H', W')."""
+        height, width = self.output_size(bottom.shape)
+        return _along(_along(bottom, height, 2), width, 3)
+
+    def output_size(self, shape: Sequence[int]) -> tuple[int, int]:
+        """(height, width) of the top for a bottom of ``shape``."""
+        return self.size or (int(self.scale[0] * shape[2]), int(self.scale[1] * shape[3]))
+
+
+def _along(x: torch.Tensor, length: int, axis: int) -> torch.Tensor:
+    n = x.shape[axis]
+    positions = torch.arange(length, dtype=x.dtype, device=x.device) * (n / length)
+    first = positions.floor()
+    fractions = (positions - first).reshape(-1, *[1] * (x.dim() - 1 - axis))
+    indices = first.long()
+    pad = [0, 0] * (x.dim() - 1 - axis) + [0, 1]
+    after = F.pad(x, pad).index_select(axis, indices + 1)
+    return x.index_select(axis, indices) * (1 - fractions) + after * fractions
+
+
+@register("Resize", bottoms=1, tops=1, limits="the layers of other forks with that name (by scale, nearest pixel)")
+def resize(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+    """``resize_layer.cpp`` of the fork with ``is_pyramid_test``: bilinear, from the top left corner.
+
+    To ``height`` and ``width``; with ``is_pyramid_test`` to ``out_height_scale`` and ``out_width_scale`` of the bottom.
+    """
+    need_axes(shapes[0], 4, 4)
+    names = ("out_height_scale", "out_width_scale") if params.is_pyramid_test else ("height", "width")
+    if not all(params.is_set(name) for name in names):
+        raise LayerError(f"needs {names[0]} and {names[1]}")
+    if params.is_pyramid_test:
+        module = Resize(None, (params.out_height_scale, params.out_width_scale))
+    else:
+        module = Resize((params.height, params.width))
+    if min(module.output_size(shapes[0])) < 1 or min(shapes[0][2:]) < 1:
+        raise LayerError(f"nothing of a bottom {list(shapes[0])} is left")
+    return module
