@@ -21,6 +21,8 @@ from .wire import LENGTH, Damage, Walk
 
 _NET_LAYERS, _NET_INPUT, _NET_LAYER = 2, 3, 100
 
+MAX_NAME = 1 << 16  # bytes
+
 Span = tuple[int, int]
 
 
@@ -140,4 +142,6 @@ def _blobs_of(walk: Walk, data: memoryview, source: _Source) -> tuple[str, list[
 
 
 def _text(data: memoryview, span: Span) -> str:
+    if span[1] - span[0] > MAX_NAME:
+        raise Damage(span[0], f"a name of {span[1] - span[0]} bytes")
     return bytes(data[span[0] : span[1]]).decode("utf-8", "replace")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import InputError
+
+_TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
+"""What ``mkstemp`` makes of the prefix and suffix below."""
 
 
 @contextmanager
@@ -41,6 +45,13 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
+    """The temporary files that killed processes left in a folder, each after the name that it would have got."""
+    for path in folder.glob(".*"):
+        if (match := _TEMPORARY.fullmatch(path.name)) and path.is_file():
+            yield match["stem"] + match["suffix"], path
 
 
 def _umask() -> int:

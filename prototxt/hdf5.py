@@ -16,7 +16,7 @@ from .errors import WeightsError
 
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 16  # a layer's name with slashes makes groups inside groups
-MAX_EXPANSION = 16  # decompressed size over the file's size; trained weights shrink to a half at best
+MAX_EXPANSION = 16  # decompressed size over the file's, where it makes less than a gigabyte; weights hardly shrink
 
 Weights = dict[str, list[NDArray[Any]]]
 
@@ -45,7 +45,8 @@ class _Reader:
         self._h5py = h5py
         self._path = path
         self._objects_left = MAX_OBJECTS
-        self._bytes_left = MAX_EXPANSION * path.stat().st_size
+        size = path.stat().st_size
+        self._bytes_left = max(2 * size, min(MAX_EXPANSION * size, 1 << 30))
 
     def weights(self, file: Any) -> Weights:
         data = self._member(file, "data")

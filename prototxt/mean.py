@@ -17,6 +17,8 @@ from .files import whole_file
 from .sniff import describe
 from .wire import Damage, Walk
 
+MAX_BYTES = 256 << 20  # ten times a Cityscapes image
+
 
 def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
     """The mean in ``path``, float32, in the shape that is stored: usually 1xCxHxW, channels in Caffe's order (BGR).
@@ -25,7 +27,7 @@ def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         WeightsError: the file cannot be read, is damaged or is something else.
     """
     path = Path(path)
-    data = content_of(path, WeightsError)
+    data = content_of(path, WeightsError, MAX_BYTES)
     try:
         blob: NDArray[Any] = read_blob(Walk(data), 0, len(data), 0)
     except Damage as damage:

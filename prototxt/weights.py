@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import caffemodel, hdf5
-from .content import content_of
+from .content import MAP_FROM, content_of
 from .errors import WeightsError
 from .sniff import HDF5_MAGIC, describe
 from .wire import Damage
@@ -36,7 +36,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[NDArray[Any]]]:
     if data[: len(HDF5_MAGIC)] == HDF5_MAGIC:
         return hdf5.read(path)
     weights: dict[str, list[NDArray[Any]]] = {}
-    if not any(data[:1]) and not np.frombuffer(data, np.uint8).any():
+    if not any(data[:1]) and len(data) < MAP_FROM and not np.frombuffer(data, np.uint8).any():
         return weights
     try:
         count, layers = caffemodel.read_layers(data)

@@ -116,10 +116,12 @@ class Walk:
 
     def varints(self, start: int, end: int) -> list[int]:
         """The packed varints in ``data[start:end]``."""
+        self._fields_left -= end - start
+        if self._fields_left < 0:
+            raise self._no_field(start, 0)
         encoded = bytes(self.data[start:end])
         if encoded.isascii():
             return list(encoded)  # all of one byte, as dims below 128 are
-        self._fields_left -= len(encoded)
         values = []
         while start < end:
             value, start = self.varint(start, end)
@@ -137,7 +139,7 @@ class Walk:
             if other.size:
                 return count + int(other[0])
             count += tags.size
-            look *= 2
+            look = min(2 * look, 1 << 20)
         return count
 
     def _skip_group(self, number: int, position: int, end: int, depth: int) -> int:
