@@ -20,9 +20,7 @@ END_GROUP: Final = 4
 FIXED32: Final = 5
 
 MAX_DEPTH = 100  # protobuf's limit for messages and groups inside each other
-MAX_FIELDS = (
-    1_000_000  # a file of a thousand layers has some ten thousand; bounds the time that a hostile file can take
-)
+MAX_FIELDS = 300_000  # a file of a thousand layers has some twenty thousand; bounds the time that a hostile one takes
 
 #: number, wire type, and two values: VARINT: the value, 0; LENGTH: start and end of the bytes; FIXED32 and FIXED64:
 #: start of the first value and how many records (tag and value) of this field follow each other.
