@@ -1,9 +1,10 @@
-"""Caffe's text format: from bytes to a message of the schema, exactly as strict as the C++ parser that Caffe uses.
+"""Caffe's text format: from bytes to a message of the schema, as strict as the C++ parser that Caffe uses.
 
 protobuf's Python parser differs from the C++ one in places: it refuses ``- 2``, ``.5`` and bytes that are not UTF-8,
 and takes ``1_0``, ``+1`` and (for a float) ``010``. So the text is first cut into tokens by the C++ rules, and the
 tokens are handed on in a spelling on which both agree. Each goes on a line of its own, which makes the parser's line
-number the token's index, and its errors lead back to the place in the file.
+number the token's index, and its errors lead back to the place in the file. What is left: ``-0`` for an unsigned number
+is taken here and ``01`` for true is not, the other way round than in C++.
 """
 
 from __future__ import annotations
