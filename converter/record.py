@@ -85,9 +85,11 @@ def net_of(graph: fx.GraphModule) -> Net:
         InputError: the graph does not come from :func:`converter.load_caffe`, or was rewritten into what Caffe does not
             have.
     """
-    net = graph.graph.output_node().meta.get("caffe_net")
+    net: Net | None = graph.graph.output_node().meta.get("caffe_net")
     if net is None:
-        raise InputError("the graph does not remember its Caffe net: only what load_caffe returns can be written as one")
+        raise InputError(
+            "the graph does not remember its Caffe net: only what load_caffe returned can be written as one"
+        )
     records = {record.name: record for record in _records(graph)}
     layers = []
     for name, layer in zip(unique_names([layer.name for layer in net.layers]), net.layers, strict=True):

@@ -35,13 +35,15 @@ class UpsampledConvolution(nn.Module):
     """A 3x3 convolution with dilation 2 and padding 2 of an upsampling by 2, at a quarter of the work.
 
     Args:
-        convolution: as :func:`is_dilated` accepts it; its parameters become the module's own.
+        weight: (O, I/groups, 3, 3).
+        bias: (O,) or None.
+        groups: of the convolution.
     """
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, groups: int = 1) -> None:
         super().__init__()
-        self.weight, self.bias = convolution.weight, convolution.bias
-        self.groups = convolution.groups
+        self.weight, self.bias = weight, bias
+        self.groups = groups
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, O, 2H - 1, 2W - 1)."""
@@ -87,7 +89,8 @@ def upsample_convolution(graph: fx.GraphModule) -> fx.GraphModule:
         for reader in list(node.users):
             convolution = module_of(graph, reader)
             if is_dilated(convolution) and len(reader.args) == 1:
-                replace_module(graph, reader, UpsampledConvolution(convolution))
+                fast = UpsampledConvolution(convolution.weight, convolution.bias, convolution.groups)
+                replace_module(graph, reader, fast)
                 reader.args = node.args
                 reader.meta.pop("caffe_layer", None)
         if not node.users:
