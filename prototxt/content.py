@@ -11,11 +11,12 @@ import numpy as np
 
 from .errors import InputError
 
-MAP_FROM = 64 << 20  # bytes; a mapped file that shrinks kills the process, so smaller ones are read into memory
+MAP_FROM = 16 << 20  # bytes; reading a larger file takes longer than walking it, and smaller ones are safer in memory:
+# a mapped file that shrinks kills the process
 
 
 def content_of(path: Path, error: type[InputError], limit: int | None = None) -> memoryview:
-    """The bytes of ``path``, read-only: in memory, or mapped from 64 MB on.
+    """The bytes of ``path``, read-only: in memory, or mapped from 16 MB on.
 
     Args:
         path: a regular file; devices and pipes, which may never end, are refused.
