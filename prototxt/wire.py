@@ -100,16 +100,18 @@ class Walk:
 
     def varint(self, position: int, end: int, size: int = 10) -> tuple[int, int]:
         """The varint at ``position`` and the position after it; at most ``size`` bytes (5: 32 bits)."""
-        value = 0
-        for index in range(size):
-            if position + index >= end:
-                raise Damage(position, "a number is cut off")
-            byte = self.data[position + index]
-            value |= (byte & 0x7F) << 7 * index
+        data, value, shift = self.data, 0, 0
+        for index in range(position, min(position + size, end)):
+            byte = data[index]
             if byte < 0x80:
+                value |= byte << shift
                 if size == 5 and value >> 32:
                     break
-                return value & (1 << 64) - 1, position + index + 1
+                return value & (1 << 64) - 1, index + 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        if end - position < size and shift == 7 * (end - position):
+            raise Damage(position, "a number is cut off")
         raise Damage(position, f"a number is longer than {size} bytes")
 
     def varints(self, start: int, end: int) -> list[int]:
