@@ -1,21 +1,33 @@
-"""A state dict as a safetensors file."""
+"""State dicts and whole nets as safetensors files, and back."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import fx
 
-from prototxt.errors import InputError
+from prototxt import Layer, net_text, read_net
+from prototxt.errors import InputError, WeightsError
 from prototxt.files import whole_file
+
+from ..blobs import Blobs, Owner, Shape
+from ..graph import build
+from ..match import Match
+from ..record import net_of
+from ..wiring import wire
 
 METADATA_KEY = "pytorch_icnet"
 """The key of our JSON in the file's metadata."""
+
+CAFFE = "caffe"
+"""``architecture`` of a net whose text is in the metadata."""
 
 
 def save_state(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]) -> None:
@@ -32,18 +44,136 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor], 
     Raises:
         InputError: the file cannot be written.
     """
-    owners: dict[tuple[int, torch.Size], str] = {}
-    tensors: dict[str, torch.Tensor] = {}
-    ties: dict[str, str] = {}
-    for key, value in state.items():
-        owner = owners.setdefault((value.data_ptr(), value.shape), key) if value.numel() else key
-        if owner == key:
-            tensors[key] = value.detach().contiguous()
-        else:
-            ties[key] = owner
+    tensors, ties = untied(state)
     text = json.dumps({**metadata, "ties": ties} if ties else dict(metadata), sort_keys=True)
     with whole_file(path) as temporary:
         try:
             save_file(tensors, temporary, {"format": "pt", METADATA_KEY: text})
         except SafetensorError as error:
             raise InputError(f"{path}: cannot be written: {error}") from error
+
+
+def untied(state: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Each tensor of ``state`` once, contiguous, and for each further key of one the key under which it is.
+
+    A tensor that is another one in a different shape gets memory of its own.
+    """
+    owners: dict[int, str] = {}
+    tensors: dict[str, torch.Tensor] = {}
+    ties: dict[str, str] = {}
+    for key, value in state.items():
+        owner = owners.setdefault(value.data_ptr(), key) if value.numel() else key
+        if owner == key:
+            tensors[key] = value.detach().contiguous()
+        elif tensors[owner].shape == value.shape:
+            ties[key] = owner
+        else:
+            tensors[key] = value.detach().clone()
+    return tensors, ties
+
+
+def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Read what :func:`save_state` wrote, or any other safetensors file.
+
+    Returns:
+        The state, in which tied keys hold the same tensor, and the metadata (empty for files of other programs).
+
+    Raises:
+        WeightsError: the file cannot be read, is damaged, or has metadata that make no sense.
+    """
+    try:
+        with safe_open(Path(path), framework="pt") as file:
+            texts = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path}: not a whole safetensors file ({error}); copy or convert it again") from error
+    try:
+        metadata = json.loads(texts.get(METADATA_KEY, "{}"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: its metadata {METADATA_KEY!r} are not JSON: {error}") from error
+    if not isinstance(metadata, dict):
+        raise WeightsError(f"{path}: its metadata {METADATA_KEY!r} are not a JSON object")
+    ties = metadata.pop("ties", {})
+    if not isinstance(ties, dict):
+        raise WeightsError(f"{path}: its ties are not a JSON object")
+    for key, owner in ties.items():
+        if not isinstance(owner, str) or owner not in state or key in state:
+            raise WeightsError(f"{path}: its metadata tie {key!r} to {owner!r}, which is not possible")
+    return {**state, **{key: state[owner] for key, owner in ties.items()}}, metadata
+
+
+def save_graph(path: str | os.PathLike[str], graph: fx.GraphModule, provenance: Mapping[str, Any]) -> None:
+    """Write a converted net: its state, and in the metadata its text, so that :func:`load_graph` needs nothing else.
+
+    Args:
+        path: the file.
+        graph: as :func:`converter.load_caffe` returns it; its batch normalisation may be folded.
+        provenance: where the weights come from, anything JSON can hold.
+
+    Raises:
+        InputError: the graph was rewritten into what no text describes, or the file cannot be written.
+    """
+    metadata = {"architecture": CAFFE, "provenance": dict(provenance), "prototxt": net_text(net_of(graph))}
+    save_state(path, graph.state_dict(), metadata)
+
+
+def load_graph(path: str | os.PathLike[str]) -> fx.GraphModule:
+    """The net of a file that :func:`save_graph` wrote, as :func:`converter.load_caffe` gave it; ties are restored.
+
+    ``graph.meta["provenance"]`` is what the file tells of its origin. Nothing of the file is run as code.
+
+    Raises:
+        WeightsError: the file is damaged, holds no such net, or its tensors are not those of its net.
+        PrototxtError, NetError: what is wrong with its text.
+    """
+    state, metadata = load_state(path)
+    text, provenance = metadata.get("prototxt"), metadata.get("provenance", {})
+    if metadata.get("architecture") != CAFFE or not isinstance(text, str) or not isinstance(provenance, dict):
+        raise WeightsError(f"{path}: holds no net in text form; only icnet-convert's files of Caffe nets do")
+    room = sum({id(tensor): tensor.numel() for tensor in state.values()}.values())
+    blank = _Blanks(room, str(path))
+    wiring = wire(read_net(text + "\n"), blank.of)  # with a newline it is a text and never a path
+    graph = build(wiring)
+    _fill(graph, state, str(path))
+    graph.meta["match"] = Match(tuple(step.name for step in wiring.steps if step.blobs.shapes), (), ())
+    graph.meta["provenance"] = provenance
+    return graph
+
+
+class _Blanks:
+    """Hands out zeros in place of blobs, in all no more than the file has room for."""
+
+    def __init__(self, room: int, source: str) -> None:
+        self.room, self.source = room, source
+        self._owners: dict[str, Owner] = {}
+
+    def of(self, layer: Layer) -> Blobs:
+        return _Blank(self, layer, self._owners)
+
+
+class _Blank(Blobs):
+    def __init__(self, blanks: _Blanks, layer: Layer, owners: dict[str, Owner]) -> None:
+        super().__init__(layer.name, specs=layer.param_specs, owners=owners)
+        self._blanks = blanks
+
+    def _value(self, index: int, shape: Shape, filler: object) -> torch.Tensor:
+        self._blanks.room -= (size := torch.Size(shape).numel())
+        if self._blanks.room < 0:
+            blob = f"blob {index} of layer {self.name!r} ({size} values)"
+            raise WeightsError(f"{self._blanks.source}: its net has more weights than its tensors: no room for {blob}")
+        return torch.zeros(shape)
+
+
+def _fill(graph: fx.GraphModule, state: Mapping[str, torch.Tensor], source: str) -> None:
+    expected = graph.state_dict()
+    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
+    shapes = [
+        f"{key} {list(state[key].shape)}, expected {list(value.shape)}"
+        for key, value in expected.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    parts = [("missing", missing), ("unknown", unknown), ("wrong shapes", shapes)]
+    if missing or unknown or shapes:
+        listed = "; ".join(f"{what}: {', '.join(items)}" for what, items in parts if items)
+        raise WeightsError(f"{source}: its tensors are not those of its net: {listed}")
+    graph.load_state_dict(state)

@@ -1,0 +1,204 @@
+"""A converted net as the text of a Python module that a person would keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import fx
+
+from prototxt import Net
+
+from .constructors import constructor
+from .excerpts import Excerpts
+from .functions import function
+from .layout import INDENT, WIDTH, Expression, call, dict_of, laid_out, quoted
+from .modules import Import, import_lines
+from .names import attribute_keys, path_of, plain
+from .statements import Statement, Variables, blob_name, caffe_name, paragraphs, statements
+
+GLOBALS = frozenset({"F", "Net", "Path", "WEIGHTS", "annotations", "load", "load_model", "nn", "torch"})
+"""Names that the module defines or imports itself."""
+
+IMPORTS = (
+    Import("pathlib", "Path", "Path"),
+    Import("torch", None, "torch"),
+    Import("safetensors.torch", "load_model", "load_model"),
+    Import("torch", "nn", "nn"),
+)
+FUNCTIONAL = Import("torch.nn", "functional", "F")
+
+WEIGHTS_FILE = "weights.safetensors"
+
+LOAD = '''
+def load(path: str | Path = WEIGHTS) -> Net:
+    """The net with its weights, in eval mode."""
+    net = Net()
+    load_model(net, path)
+    return net.eval()
+'''
+
+BODY = 2 * INDENT
+
+
+class Package:
+    """Writes one graph as code, and knows which tensor has which key there.
+
+    Args:
+        graph: a converted net.
+        net: the net that it computes.
+    """
+
+    def __init__(self, graph: fx.GraphModule, net: Net) -> None:
+        self.graph, self.net = graph, net
+        self.modules = {
+            node: graph.get_submodule(str(node.target)) for node in graph.graph.nodes if node.op == "call_module"
+        }
+        self.paragraphs = paragraphs(statements(graph))
+        kept = [str(node.target) for node, module in self.modules.items() if function(module, ["x"]) is None]
+        self.base, self.keys = attribute_keys(kept)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """The tensors of the graph under the names that they have in the code."""
+        state = {}
+        for name, value in self.graph.state_dict().items():
+            target, _, rest = name.partition(".")
+            state[f"{self.keys[target]}.{rest}"] = value
+        return state
+
+    def code(self, provenance: Mapping[str, Any]) -> str:
+        """The module's text.
+
+        Args:
+            provenance: ``file``, ``md5`` and ``sha256`` of the weights, as far as they are known.
+
+        Raises:
+            InputError: a layer cannot be written as source.
+        """
+        excerpts = Excerpts(set(GLOBALS))
+        init, forward = [*self._init(excerpts)], [*self._forward()]
+        helpers = excerpts.text()
+        found = {*IMPORTS, *excerpts.imports, *([FUNCTIONAL] if any("F." in line for line in forward) else ())}
+        lines = [
+            *self._docstring(provenance),
+            "from __future__ import annotations",
+            *import_lines(found),
+            "",
+            f'WEIGHTS = Path(__file__).with_name("{WEIGHTS_FILE}")',
+            "",
+            "",
+            f"class Net({self.base}):",
+            f'{INDENT}"""{self._shapes()}"""',
+            "",
+            f"{INDENT}def __init__(self) -> None:",
+            f"{BODY}super().__init__()",
+            *init,
+            "",
+            *forward,
+            "",
+            *LOAD.splitlines(),
+            *(["", "", helpers] if helpers else []),
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _docstring(self, provenance: Mapping[str, Any]) -> Iterator[str]:
+        yield f'"""{plain(self.net.name) or "A net"}, converted from Caffe.'
+        yield ""
+        known = {key: plain(str(provenance[key])) for key in ("file", "md5", "sha256") if provenance.get(key)}
+        if "file" in known:
+            yield f"Weights: {known['file']}"
+        yield from (f"    {key} {known[key]}" for key in ("md5", "sha256") if key in known)
+        yield "Modules have the names of Caffe's layers, variables those of its blobs."
+        yield '"""'
+        yield ""
+
+    def _shapes(self) -> str:
+        inputs = ", ".join(f"{plain(name)} {tuple(shape)}" for name, shape in self.net.inputs.items())
+        outputs = ", ".join(plain(name) for name in self._outputs())
+        return f"{inputs} to {outputs}." if inputs else f"Gives {outputs}."
+
+    def _outputs(self) -> dict[str, fx.Node]:
+        value = self.graph.graph.output_node().args[0]
+        return {blob_name(value): value} if isinstance(value, fx.Node) else value  # type: ignore[return-value]
+
+    # -------------------------------------------------------------------------------------------------------- modules
+
+    def _init(self, excerpts: Excerpts) -> Iterator[str]:
+        for index, paragraph in enumerate(self.paragraphs):
+            lines = []
+            for node in (node for statement in paragraph for node in statement.nodes):
+                if str(node.target) in self.keys:
+                    made = constructor(self.modules[node], excerpts)
+                    comment = f"  # {plain(node.meta['caffe_type'])}" if "caffe_type" in node.meta else ""
+                    lines.append(laid_out(made, BODY, f"{self._module(node)} = ", comment))
+            if lines and index:
+                yield ""
+            yield from lines
+        yield from self._ties()
+
+    def _module(self, node: fx.Node) -> str:
+        return path_of(self.keys[str(node.target)], self.base)
+
+    def _ties(self) -> Iterator[str]:
+        """Parameters that several layers share."""
+        first: dict[int, str] = {}
+        told = False
+        for name, parameter in self.graph.named_parameters(remove_duplicate=False):
+            target, _, rest = name.partition(".")
+            place = path_of(f"{self.keys[target]}.{rest}", self.base)
+            owner = first.setdefault(id(parameter), place)
+            if owner != place:
+                yield from () if told else ("", f"{BODY}# Shared by several layers:")
+                told = True
+                yield laid_out(owner, BODY, f"{place} = ")
+
+    # -------------------------------------------------------------------------------------------------------- forward
+
+    def _forward(self) -> Iterator[str]:
+        variables = Variables(GLOBALS | {"self"}, self._reads())
+        placeholders = self.graph.graph.find_nodes(op="placeholder")
+        arguments = ["self", *(f"{variables.give(node, -1)}: torch.Tensor" for node in placeholders)]
+        outputs = self._outputs()
+        returned = "torch.Tensor" if len(outputs) == 1 else "dict[str, torch.Tensor]"
+        yield laid_out(call("forward", *arguments), INDENT, "def ", f" -> {returned}:")
+        place = 0
+        for index, paragraph in enumerate(self.paragraphs):
+            if index:
+                yield ""
+            for statement in paragraph:
+                yield from self._statement(statement, variables, place)
+                place += 1
+        names = {name: variables.names[node] for name, node in outputs.items()}
+        single = next(iter(names.values()))
+        result: Expression = single if len(names) == 1 else dict_of((quoted(k), v) for k, v in names.items())
+        yield laid_out(result, BODY, "return ")
+
+    def _reads(self) -> dict[fx.Node, list[int]]:
+        reads: dict[fx.Node, list[int]] = {node: [] for node in self.graph.graph.nodes}
+        for place, statement in enumerate(statement for paragraph in self.paragraphs for statement in paragraph):
+            for node in statement.nodes[0].all_input_nodes:
+                reads[node].append(place)
+        end = sum(map(len, self.paragraphs))
+        for node in self._outputs().values():
+            reads[node].append(end)
+        return reads
+
+    def _statement(self, statement: Statement, variables: Variables, place: int) -> Iterator[str]:
+        arguments: list[Expression] = [variables.names[node] for node in statement.nodes[0].all_input_nodes]
+        silent = []
+        for node in statement.nodes:
+            expression = function(self.modules[node], arguments)
+            if expression is None:
+                expression = call(self._module(node), *arguments)
+            else:
+                silent.append(plain(f"{node.meta.get('caffe_type', '')} {caffe_name(node)}"))
+            arguments = [expression]
+        targets = ["_" if node is None else variables.give(node, place) for node in statement.tops]
+        target = f"({targets[0]},)" if len(targets) == 1 and statement.is_tuple else ", ".join(targets)
+        comment = f"  # {', '.join(silent)}" if silent else ""
+        line = laid_out(arguments[0], BODY, f"{target} = ", comment)
+        if comment and ("\n" in line or len(line) > WIDTH):
+            yield f"{BODY}{comment.strip()}"
+            line = laid_out(arguments[0], BODY, f"{target} = ")
+        yield line
