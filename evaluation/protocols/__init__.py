@@ -6,15 +6,23 @@ from types import MappingProxyType
 from prototxt.errors import InputError
 
 from .base import Logits, Prediction, Protocol, Settings, Truth
+from .cityscapes import Cityscapes
+from .liminn import Liminn
+from .mmseg import MULTI_SCALE, MMSeg
 from .official import Official
 from .result import Figure, Result, Table
+from .semseg import SemSeg
+from .supervisely import Supervisely
 from .tally import Record, Tally
 from .views import View
 
-PROTOCOLS: Mapping[str, type[Protocol]] = MappingProxyType({protocol.name: protocol for protocol in (Official,)})
+PROTOCOLS: Mapping[str, type[Protocol]] = MappingProxyType(
+    {each.name: each for each in (Official, MMSeg, Liminn, SemSeg, Supervisely, Cityscapes)}
+)
 """By name; the first is the default."""
 
 __all__ = [
+    "MULTI_SCALE",
     "PROTOCOLS",
     "Figure",
     "Logits",

@@ -19,7 +19,7 @@ and for the list::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -37,7 +37,7 @@ from pytorch_icnet.imaging.preprocess import FULL_SIZE
 
 from ..classes import CITYSCAPES_TABLE, ClassTable
 from ..score import Counts, ImageScore, Labels
-from .result import Result
+from .result import Figure, Result, Table
 from .tally import Record, Tally
 from .views import Size, View
 
@@ -59,7 +59,7 @@ __all__ = [
     "Truth",
     "View",
     "legal_size",
-    "resize_logits",
+    "to_image",
 ]
 
 CITYSCAPES_SIZE = (1024, 2048)
@@ -126,7 +126,7 @@ class Logits:
         """What the network's ``forward`` gives: CxHxW of :attr:`full_size`."""
         if not self.quarter:
             return self.planes
-        return resize_logits(self.planes, self.full_size, align_corners=True)
+        return to_image(self.planes, self.full_size, align_corners=True)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,11 @@ class Prediction:
     """uint8 of the protocol's :meth:`Protocol.label_size`: trainIds."""
     truncated: Labels | None = None
     """The same from logits cut to whole numbers, where the protocol's pixel accuracy looks at those."""
+
+    @classmethod
+    def of(cls, planes: torch.Tensor) -> Prediction:
+        """The first maximum of scores, CxHxW."""
+        return cls(planes.argmax(0).to(torch.uint8).numpy())
 
     def at(self, size: Size) -> Labels:
         """The label map at the image's size, for people to look at."""
@@ -181,15 +186,16 @@ class Protocol(ABC):
         return size
 
     @abstractmethod
-    def probabilities(self, logits: Sequence[Logits], size: Size) -> Floats:
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         """What the label map is the first maximum of, float32 HxWxC of :meth:`label_size`.
 
         Args:
-            logits: of each of :meth:`views`, in their order.
+            logits: of each of :meth:`views`, in their order. They are taken one at a time, so a generator that runs
+                the network needs memory for one view only.
             size: of the image.
         """
 
-    def finish(self, logits: Sequence[Logits], size: Size) -> Prediction:
+    def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
         """The label map; arguments as for :meth:`probabilities`."""
         return Prediction(first_maximum(self.probabilities(logits, size)))
 
@@ -214,6 +220,19 @@ class Protocol(ABC):
     def image_score(self, record: Record) -> ImageScore:
         """An image's own numbers, for tables and for finding the worst images."""
 
+    def report(
+        self,
+        tally: Tally,
+        figures: Sequence[Figure],
+        classes: Table,
+        notes: Sequence[str] = (),
+        *,
+        categories: Table | None = None,
+    ) -> Result:
+        """A result with what is the same for every protocol."""
+        scored, images = self.scored(tally), tally.in_order()
+        return Result(self.name, self.source, tuple(figures), classes, images, scored, categories, tuple(notes))
+
     def scored(self, tally: Tally) -> Counts:
         """(classes, classes) pixels by label and prediction, of those whose label is scored."""
         return tally.confusion[: self.num_classes, : self.num_classes]
@@ -231,8 +250,8 @@ class Protocol(ABC):
         }
 
 
-def resize_logits(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
-    """Bilinear, without antialiasing, CxHxW to CxH'xW'."""
+def to_image(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
+    """Scores CxHxW at another size: bilinear, without antialiasing."""
     if tuple(planes.shape[-2:]) == size:
         return planes
     return F.interpolate(planes[None], size, mode="bilinear", align_corners=align_corners)[0]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
-from pytorch_icnet.imaging import imresize, postprocess, probabilities
+from pytorch_icnet.imaging import postprocess, probabilities
 from pytorch_icnet.imaging.pixels import CAFFE
 
 from ..score import Scores, score_counts
@@ -21,15 +21,17 @@ class Official(Protocol):
     def views(self, size: Size) -> tuple[View, ...]:
         return (View(self.settings.input_size, "matlab", self.settings.pixels or CAFFE),)
 
-    def probabilities(self, logits: Sequence[Logits], size: Size) -> Floats:
-        return probabilities(logits[0].planes, size, full_size=logits[0].full_size)
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        (scores,) = logits
+        return probabilities(scores.planes, size, full_size=scores.full_size)
 
-    def finish(self, logits: Sequence[Logits], size: Size) -> Prediction:
-        return Prediction(postprocess(logits[0].planes, size, full_size=logits[0].full_size))
+    def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
+        (scores,) = logits
+        return Prediction(postprocess(scores.planes, size, full_size=scores.full_size))
 
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
-        label = truth.train_ids
-        return Record.of(name, imresize(prediction.labels, (label.shape[0], label.shape[1]), "nearest"), label)
+        height, width = truth.train_ids.shape
+        return Record.of(name, prediction.at((height, width)), truth.train_ids)
 
     def image_score(self, record: Record) -> ImageScore:
         return score_counts(record.confusion, self.num_classes, record.name)
@@ -37,14 +39,8 @@ class Official(Protocol):
     def result(self, tally: Tally) -> Result:
         scores = Scores(tally.in_order())
         columns = {"iou": scores.iou, "intersection": scores.intersection, "union": scores.union}
-        return Result(
-            self.name,
-            self.source,
-            (
-                Figure("mean_iou", "Mean IoU", scores.mean_iou),
-                Figure("pixel_accuracy", "Pixel-wise Accuracy", scores.pixel_accuracy),
-            ),
-            Table(self.settings.table.names, columns),
-            scores.images,
-            self.scored(tally),
+        figures = (
+            Figure("mean_iou", "Mean IoU", scores.mean_iou),
+            Figure("pixel_accuracy", "Pixel-wise Accuracy", scores.pixel_accuracy),
         )
+        return self.report(tally, figures, Table(self.settings.table.names, columns))

@@ -5,22 +5,24 @@ Views are values. Two protocols that ask for equal views share one forward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
-from pytorch_icnet.imaging.pixels import CAFFE, Pixels
-from pytorch_icnet.imaging.preprocess import preprocess, resize_image
+from pytorch_icnet.imaging.pixels import Pixels
+from pytorch_icnet.imaging.preprocess import resize_image
 
 Size = tuple[int, int]
 """Height and width."""
 
-Image = npt.NDArray[np.uint8]
+Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -35,23 +37,36 @@ class View:
     flip: bool = False
     """Mirrored left to right, after resizing."""
 
-    def blob(self, rgb: Image) -> torch.Tensor:
+    def blob(self, rgb: Bytes) -> torch.Tensor:
         """An image, uint8 HxWx3 in red, green, blue, as float32 1x3xHxW."""
-        if self.resize == "matlab" and self.pixels == CAFFE and not self.flip:
-            return preprocess(rgb, self.size)
         resized = rgb if rgb.shape[:2] == self.size else RESIZE[self.resize](rgb, self.size)
         blob = self.pixels.blob(resized)
         return blob.flip(-1) if self.flip else blob
 
     def as_data(self) -> dict[str, Any]:
         """For reports, and for telling two runs apart."""
-        return {"size": self.size, "resize": self.resize, "pixels": self.pixels.as_data(), "flip": self.flip}
+        return {
+            "size": list(self.size),
+            "resize": self.resize,
+            "pixels": self.pixels.as_data(),
+            "flip": self.flip,
+        }
 
 
-def _opencv(rgb: Image, size: Size) -> Image:
+def _opencv(rgb: Bytes, size: Size) -> Bytes:
     return np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-RESIZE: dict[str, Callable[[Image, Size], Image]] = {"matlab": resize_image, "opencv": _opencv}
-"""Bilinear, from uint8 to uint8: MATLAB's imresize, which widens the kernel where it shrinks, and OpenCV's, which does
-not."""
+def _pillow(rgb: Bytes, size: Size) -> Bytes:
+    return np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
+def pillow_nearest(labels: Bytes, size: Size) -> Bytes:
+    """A label map, uint8 HxW, at another size as Pillow's NEAREST chooses its pixels."""
+    return np.array(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
+
+
+RESIZE: Mapping[str, Callable[[Bytes, Size], Bytes]] = MappingProxyType(
+    {"matlab": resize_image, "opencv": _opencv, "pillow": _pillow}
+)
+"""Bilinear, uint8 HxWx3 to uint8 of a size. OpenCV's does not widen the kernel where it shrinks; the others do."""

@@ -1,0 +1,91 @@
+"""The evaluation of liminn/ICNet-pytorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from pytorch_icnet.imaging.palette import IGNORED
+from pytorch_icnet.imaging.pixels import TORCHVISION
+
+from ..score import EPS
+from .areas import areas
+from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View, to_image
+from .result import Figure, Table
+
+
+class Liminn(Protocol):
+    """Images as they are; the figures are means of running values, beside which stand the true ones.
+
+    After every image the cumulative mIoU and accuracy are noted, and what is reported is the mean of those notes: the
+    first images weigh most, and the order of the list matters. The accuracy takes the first maximum of logits cut to
+    whole numbers. Sums are float32, as the original's are. A class that is absent everywhere counts as 0.
+    """
+
+    name = "liminn"
+    source = "liminn/ICNet-pytorch da394fc, evaluate.py and utils/metric.py"
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.settings.fit(size), "opencv", self.settings.pixels or TORCHVISION),)
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        result: Floats = self._at_image(logits, size).softmax(0).permute(1, 2, 0).contiguous().numpy()
+        return result
+
+    def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
+        planes = self._at_image(logits, size)
+        return Prediction(Prediction.of(planes).labels, Prediction.of(planes.trunc()).labels)
+
+    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+        correct = None
+        if prediction.truncated is not None:
+            matches = (prediction.truncated == truth.train_ids) & (truth.train_ids != IGNORED)
+            correct = int(np.count_nonzero(matches))
+        return Record.of(name, prediction.labels, truth.train_ids, truncated_correct=correct)
+
+    def image_score(self, record: Record) -> ImageScore:
+        score = areas(record.confusion, self.num_classes).image_score(record.name)
+        if record.truncated_correct is None:
+            return score
+        return ImageScore(score.name, score.intersection, score.union, record.truncated_correct, score.labelled)
+
+    def result(self, tally: Tally) -> Result:
+        total = areas(tally.confusion, self.num_classes)
+        intersection = union = torch.zeros(self.num_classes)
+        correct = labelled = 0
+        running_iou, running_accuracy = [], []
+        iou = intersection
+        for image in tally.in_order():
+            intersection = intersection + torch.from_numpy(image.intersection).float()
+            union = union + torch.from_numpy(image.union).float()
+            correct, labelled = correct + image.correct, labelled + image.labelled
+            iou = intersection / (EPS + union)
+            running_iou.append(iou.mean().item())
+            running_accuracy.append(correct / (EPS + labelled))
+        plain = total.intersection / (EPS + total.union)
+        figures = (
+            Figure("mean_iou", "Average mIoU", sum(running_iou) / len(running_iou)),
+            Figure("pixel_accuracy", "Average pixAcc", sum(running_accuracy) / len(running_accuracy)),
+            Figure("final_mean_iou", "mIoU after the last image", running_iou[-1]),
+            Figure("final_pixel_accuracy", "pixAcc after the last image", running_accuracy[-1]),
+            Figure("true_mean_iou", "mIoU of all images", float(plain.mean())),
+            Figure(
+                "true_pixel_accuracy",
+                "pixAcc of all images, from the logits as they are",
+                float(total.intersection.sum() / (EPS + total.labelled.sum())),
+            ),
+        )
+        columns = {
+            "iou": iou.double().numpy(),
+            "true_iou": plain,
+            "intersection": total.intersection,
+            "union": total.union,
+        }
+        notes = ["the averages are means of running values, so they depend on the order of the list"]
+        return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
+
+    def _at_image(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
+        (scores,) = logits
+        return to_image(scores.full(), size, align_corners=True)

@@ -1,0 +1,60 @@
+"""The evaluation of Supervisely's ICNet plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+from pytorch_icnet.imaging.pixels import CAFFE
+
+from .areas import areas, nanmean, ratio
+from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View
+from .result import Figure, Table
+
+
+class Supervisely(Protocol):
+    """OpenCV's resizing both ways, cubic for the probabilities; accuracy is all that it measures.
+
+    The cubic kernel overshoots: probabilities reach from about -0.25 to 1.3.
+    """
+
+    name = "supervisely"
+    source = "supervisely/supervisely 4e06a065f, plugins/nn/icnet/src and supervisely_lib/nn/legacy/pytorch/metrics.py"
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.settings.input_size, "opencv", self.settings.pixels or CAFFE),)
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        (scores,) = logits
+        softmax = scores.full().softmax(0).permute(1, 2, 0).contiguous().numpy()
+        resized = cv2.resize(softmax, size[::-1], interpolation=cv2.INTER_CUBIC)
+        return np.asarray(resized, np.float32).reshape(*size, -1)
+
+    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+        return Record.of(name, prediction.labels, truth.train_ids)
+
+    def image_score(self, record: Record) -> ImageScore:
+        return areas(record.confusion, self.num_classes).image_score(record.name)
+
+    def result(self, tally: Tally) -> Result:
+        total = areas(tally.confusion, self.num_classes)
+        per_image = np.array([image.accuracy for image in tally.in_order()])
+        iou = ratio(total.intersection, total.union)
+        accuracy = float(ratio(total.intersection.sum(), total.labelled.sum()))
+        figures = (
+            Figure("mean_image_accuracy", "accuracy", nanmean(per_image)),
+            Figure(
+                "pixel_accuracy", "accuracy of all pixels", float(ratio(total.intersection.sum(), total.labelled.sum()))
+            ),
+            Figure("mean_iou", "mean IoU", nanmean(iou)),
+        )
+        columns = {
+            "iou": iou,
+            "accuracy": ratio(total.intersection, total.labelled),
+            "intersection": total.intersection,
+            "union": total.union,
+        }
+        notes = ["the plugin reports accuracy alone; the mean IoU is over the classes that are present"]
+        return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
