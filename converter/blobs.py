@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -84,6 +85,7 @@ class Blobs(Sequence[torch.Tensor]):
         shape = tuple(int(n) for n in shape)
         if any(n < 0 for n in shape):
             raise LayerError(f"blob {len(self.shapes)} would have the shape {list(shape)}")
+        check_count(shape)
         index = len(self.shapes)
         self.shapes.append(shape)
         spec = self.specs[index] if index < len(self.specs) else None
@@ -158,6 +160,16 @@ class Blobs(Sequence[torch.Tensor]):
 
     def __len__(self) -> int:
         return len(self.stored or ())
+
+
+def check_count(shape: Shape) -> None:
+    """Check that Caffe can hold a blob of this shape.
+
+    Raises:
+        LayerError: it has more than 32 axes or 2^31 - 1 values.
+    """
+    if len(shape) > 32 or math.prod(n for n in shape if n) > 2**31 - 1:
+        raise LayerError(f"a blob of the shape {list(shape)} is more than Caffe can hold")
 
 
 def fits(stored: NDArray[Any], expected: Shape) -> bool:

@@ -31,7 +31,10 @@ def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
         PrototxtError, NetError: what is wrong with the net.
     """
     net = prototxt if isinstance(prototxt, Net) else read_net(prototxt)
-    return [_row(step) for step in shapes_of(net).steps if step.layer.type != "Split"]
+    steps = shapes_of(net).steps
+    rows = [_row(step) for step in steps if step.layer.type != "Split"]
+    _follow_in_place(rows)
+    return rows
 
 
 def shapes_of(net: Net) -> Wiring:
@@ -61,6 +64,14 @@ def _row(step: Step) -> dict[str, Any]:
         "parameters": sum(math.prod(shape) for shape in step.blobs.shapes),
         "macs": _macs(step),
     }
+
+
+def _follow_in_place(rows: list[dict[str, Any]]) -> None:
+    """Give a blob that layers change in place, shape and all, one shape everywhere, since in Caffe it is one blob."""
+    last: dict[str, list[int]] = {}
+    for row in reversed(rows):
+        for index, top in enumerate(row["tops"]):
+            row["top_shapes"][index] = last.setdefault(top, row["top_shapes"][index])
 
 
 def _macs(step: Step) -> int:

@@ -16,7 +16,7 @@ from torch.func import functional_call
 from prototxt import Layer, Net
 
 from . import registry
-from .blobs import Blobs, Shape, fits
+from .blobs import Blobs, Shape, check_count, fits
 from .errors import LayerError, NetError, UnsupportedLayersError
 from .layers.inputs import INPUT_TYPES
 from .names import unique_names
@@ -141,9 +141,8 @@ def _step(
 ) -> Step:
     if layer.type in INPUT_TYPES:
         _check_loss_weights(layer)
-        return Step(
-            layer, name, None, bottoms, shapes, [_input_shape(net, layer, top) for top in layer.tops], blobs, False
-        )
+        inputs = [_input_shape(net, layer, top) for top in layer.tops]
+        return Step(layer, name, None, bottoms, shapes, inputs, blobs, False)
     layer_type = registry.find(layer.type)
     assert layer_type is not None, "types are checked before"
     layer = layer_type.with_automatic_tops(layer)
@@ -162,6 +161,8 @@ def _step(
     tops = infer_tops(module, known)
     returns_tuple = isinstance(tops, tuple)
     top_shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+    for top_shape in top_shapes:
+        check_count(top_shape)
     if len(top_shapes) < len(layer.tops):
         raise LayerError(f"produces {len(top_shapes)} tops, the text names {len(layer.tops)}")
     return Step(layer, name, module, bottoms, shapes, [*top_shapes[: len(layer.tops)]], blobs, returns_tuple)
@@ -169,7 +170,11 @@ def _step(
 
 def _input_shape(net: Net, layer: Layer, top: str) -> Shape | None:
     """The shape of an input; that of a data layer is unknown unless the text tells it."""
-    return net.inputs[top] or (() if layer.type == "Input" else None)
+    shape = net.inputs[top]
+    if any(n < 0 for n in shape):
+        raise LayerError(f"its top {top!r} has the shape {list(shape)}, with a negative length")
+    check_count(shape)
+    return shape or (() if layer.type == "Input" else None)
 
 
 def _check_loss_weights(layer: Layer) -> None:
@@ -197,7 +202,8 @@ def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tup
         with torch.no_grad():
             return functional_call(module, state, bottoms)  # type: ignore[no-any-return]
     except (RuntimeError, ValueError, IndexError) as error:
-        raise LayerError(f"cannot take bottoms of {[list(shape) for shape in shapes]}: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise LayerError(f"cannot take bottoms of {[list(shape) for shape in shapes]}: {reason}") from error
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -35,6 +35,8 @@ class Correlation(nn.Module):
 
     def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """Twice (N, C, H, W) to (N, displacements, H', W'); displacements row by row, from -reach."""
+        if a.is_meta:
+            return a.new_empty(self.output_shape(a.shape))
         a, b = (F.pad(x, [self.pad] * 4) for x in (a, b))
         height, width = (n - 2 * self.reach for n in a.shape[2:])
         radius = self.reach // self.step
@@ -48,6 +50,12 @@ class Correlation(nn.Module):
                 product = (inner - other).abs() if self.subtract else inner * other
                 maps.append(F.avg_pool2d(product.mean(1, keepdim=True), self.kernel, self.stride))
         return torch.cat(maps, 1)
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """(N, displacements, H', W') for bottoms of ``shape``."""
+        border = 2 * self.reach + self.kernel - 1
+        height, width = (-(-(n + 2 * self.pad - border) // self.stride) for n in shape[2:])
+        return shape[0], (2 * (self.reach // self.step) + 1) ** 2, height, width
 
     def extra_repr(self) -> str:
         return f"kernel={self.kernel}, reach={self.reach}, pad={self.pad}, stride={self.stride}, step={self.step}"

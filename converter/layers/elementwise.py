@@ -8,22 +8,29 @@ from functools import reduce
 import torch
 from torch import nn
 
-from prototxt import Params
+from prototxt import Layer, Params
 
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape, canonical_axis, need_equal
+from .shapes import Shape, canonical_axis, in_place, need_equal
 
 
 class Eltwise(nn.Module):
-    """SUM (with one coefficient per bottom), PROD or MAX of equally shaped blobs, in the order of the bottoms."""
+    """SUM (with one coefficient per bottom), PROD or MAX of equally shaped blobs, in the order of the bottoms.
 
-    def __init__(self, operation: str = "SUM", coefficients: Sequence[float] = ()) -> None:
+    Args:
+        operation: ``"SUM"``, ``"PROD"`` or ``"MAX"``.
+        coefficients: of SUM; none: 1.
+        first: index of the first bottom that counts; those before it have no coefficient.
+    """
+
+    def __init__(self, operation: str = "SUM", coefficients: Sequence[float] = (), *, first: int = 0) -> None:
         super().__init__()
-        self.operation, self.coefficients = operation, tuple(coefficients)
+        self.operation, self.coefficients, self.first = operation, tuple(coefficients), first
 
     def forward(self, *bottoms: torch.Tensor) -> torch.Tensor:
+        bottoms = bottoms[self.first :]
         if self.operation == "PROD":
             return reduce(torch.mul, bottoms)
         if self.operation == "MAX":
@@ -37,15 +44,19 @@ class Eltwise(nn.Module):
 
 
 @register("Eltwise", bottoms=(2, None), tops=1)
-def eltwise(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
-    """``eltwise_layer.cpp``: SUM by default; coefficients (default 1) for SUM only."""
+def eltwise(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
+    """``eltwise_layer.cpp``: SUM by default; coefficients (default 1) for SUM only.
+
+    In place, SUM and MAX lose the first bottom, as in Caffe, which clears the top before it reads the bottoms.
+    """
     need_equal(shapes)
     if params.coeff and len(params.coeff) != len(shapes):
         raise LayerError(f"{len(params.coeff)} coefficients for {len(shapes)} bottoms")
     if params.coeff and params.operation == "PROD":
         raise LayerError("a product takes no coefficients")
     plain = params.operation != "SUM" or all(c == 1 for c in params.coeff)
-    return Eltwise(params.operation, () if plain else params.coeff)
+    first = int(in_place(layer) and params.operation != "PROD")
+    return Eltwise(params.operation, () if plain else params.coeff[first:], first=first)
 
 
 class Scale(nn.Module):

@@ -14,7 +14,7 @@ from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
 from .elementwise import with_default
-from .shapes import Shape, legacy_shape, need_axes
+from .shapes import Shape, in_place, legacy_shape, need_axes
 
 _SEGNET = ("scale_filler", "shift_filler", "bn_mode", "var_eps")
 
@@ -140,6 +140,23 @@ def batch_norm(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Lay
     return BatchNorm(mean, variance, factor, params.eps, own_statistics=own, weight=weight, bias=bias)
 
 
+class LRNInPlace(nn.Module):
+    """(k + alpha / size * sum of squares)^(-2 beta), over ``size`` channels.
+
+    What Caffe gives when the top is the bottom: the factor takes the place of x before x is multiplied by it.
+    """
+
+    def __init__(self, size: int, alpha: float, beta: float, k: float) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to the same shape."""
+        squares = F.pad(bottom.square().unsqueeze(1), (0, 0, 0, 0, self.size // 2, self.size // 2))
+        mean = F.avg_pool3d(squares, (self.size, 1, 1), 1).squeeze(1)
+        return (self.k + self.alpha * mean).pow(-2 * self.beta)
+
+
 class LRNWithinChannel(nn.Module):
     """x * (1 + alpha * mean of the squares in the window)^-beta; the mean counts the zeros of the padding."""
 
@@ -154,7 +171,7 @@ class LRNWithinChannel(nn.Module):
 
 
 @register("LRN", bottoms=1, tops=1)
-def lrn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+def lrn(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
     """``lrn_layer.cpp``: x * (k + alpha / size * sum of squares)^-beta over ``local_size`` channels.
 
     WITHIN_CHANNEL: over local_size x local_size pixels instead, with 1 for k, whatever the text says.
@@ -165,6 +182,8 @@ def lrn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
         raise LayerError(f"local_size must be odd, not {size}")
     if params.norm_region == "WITHIN_CHANNEL":
         return LRNWithinChannel(size, params.alpha, params.beta)
+    if in_place(layer):
+        return LRNInPlace(size, params.alpha, params.beta, params.k)
     return nn.LocalResponseNorm(size, params.alpha, params.beta, params.k)
 
 

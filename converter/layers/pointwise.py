@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from prototxt import Params
+from prototxt import Layer, Params
 
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape
+from .shapes import Shape, need_another_top
 
 
 class AbsVal(nn.Module):
@@ -24,8 +24,9 @@ class AbsVal(nn.Module):
 
 
 @register("AbsVal", bottoms=1, tops=1)
-def absval(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
+def absval(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
     """|x| (``absval_layer.cpp``)."""
+    need_another_top(layer)
     return AbsVal()
 
 
@@ -52,8 +53,8 @@ class Power(nn.Module):
 
 @register("Power", bottoms=1, tops=1)
 def power(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
-    """(shift + scale * x)^power (``power_layer.cpp``)."""
-    return Power(params.power, params.scale, params.shift)
+    """(shift + scale * x)^power (``power_layer.cpp``); its BLAS takes a scale of NaN for 0."""
+    return Power(params.power, 0.0 if math.isnan(params.scale) else params.scale, params.shift)
 
 
 class Exp(nn.Module):

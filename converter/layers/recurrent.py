@@ -57,6 +57,10 @@ class Recurrent(nn.Module):
     ) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Outputs (T, N, outputs); if exposed, also each state after the last step, (1, N, outputs)."""
         gates = F.linear(x.flatten(2), self.weight_x, self.bias)
+        if x.is_meta:  # only shapes are asked for: no need to walk through the steps
+            state = (x.new_empty(1, x.shape[1], self.weight_h.shape[1]),) * self.states
+            top = x.new_empty(*x.shape[:2], self.weight_h.shape[1])
+            return (top, *state) if self.exposed else top
         if self.weight_static is not None:
             gates = gates + F.linear(others[0].flatten(1), self.weight_static)
         zero = x.new_zeros(x.shape[1], self.weight_h.shape[1])

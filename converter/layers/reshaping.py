@@ -126,7 +126,7 @@ class Tile(nn.Module):
         self.axis, self.tiles = axis, tiles
 
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        return torch.cat([bottom] * self.tiles, self.axis)
+        return bottom.repeat([self.tiles if axis == self.axis else 1 for axis in range(bottom.dim())])
 
 
 @register("Tile", bottoms=1, tops=1)

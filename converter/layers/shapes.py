@@ -58,11 +58,16 @@ def need_equal(shapes: Sequence[Shape]) -> None:
             raise LayerError(f"all bottoms must have one shape: {list(shapes[0])} and {list(shape)}")
 
 
+def in_place(layer: Layer) -> bool:
+    """Whether the first top is the first bottom, so that Caffe writes one over the other."""
+    return bool(layer.bottoms) and layer.bottoms[:1] == layer.tops[:1]
+
+
 def need_another_top(layer: Layer) -> None:
     """Check that the first top is not the first bottom, for types that Caffe does not run in place.
 
     Raises:
         LayerError: the layer is in place.
     """
-    if layer.bottoms[:1] == layer.tops[:1]:
+    if in_place(layer):
         raise LayerError("does not work in place: give its top another name than its bottom")

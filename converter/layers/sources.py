@@ -19,15 +19,16 @@ from .shapes import Shape
 
 
 class Constants(nn.Module):
-    """Fixed tensors."""
+    """Fixed tensors: each of ``values`` expanded to its shape."""
 
-    def __init__(self, values: Sequence[torch.Tensor]) -> None:
+    def __init__(self, values: Sequence[torch.Tensor], shapes: Sequence[Shape]) -> None:
         super().__init__()
+        self.shapes = list(shapes)
         for index, value in enumerate(values):
             self.register_buffer(f"value{index}", value)
 
     def forward(self) -> tuple[torch.Tensor, ...]:
-        return tuple(self.buffers())
+        return tuple(value.expand(shape) for value, shape in zip(self.buffers(), self.shapes, strict=True))
 
 
 @register("DummyData", bottoms=0, tops=(1, None), limits="random fillers are drawn once, not for each forward pass")
@@ -40,12 +41,14 @@ def dummy_data(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Lay
     if len(params.data_filler) not in (0, 1, tops):
         raise LayerError(f"{len(params.data_filler)} data_filler for {tops} tops; give none, one, or one for each")
     fillers = [*params.data_filler] or [None]
+    fillers = fillers if len(fillers) == tops else fillers * tops
+    sizes = _shapes(params, tops)
     values = []
-    for index, shape in enumerate(_shapes(params, tops)):
+    for index, (size, filler) in enumerate(zip(sizes, fillers, strict=True)):
         generator = np.random.default_rng(zlib.crc32(f"{layer.name}/{index}".encode("utf-8", "surrogateescape")))
-        filler = fillers[index if len(fillers) > 1 else 0]
-        values.append(torch.empty(shape, device="meta") if blobs.meta else fill(shape, filler, generator))
-    return Constants(values)
+        constant = filler is None or filler.type == "constant"
+        values.append(fill(() if constant else size, filler, generator))
+    return Constants(values, sizes)
 
 
 def _shapes(params: Params, tops: int) -> list[Shape]:
