@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,8 @@ Colour = tuple[int, int, int]
 MAX_CLASSES = 254
 """8-bit label maps hold so many besides 254 and 255, which the official evaluation ignores."""
 
-_MAX_BYTES = 1 << 20
+INSTANCES = 1000
+"""In files of instance ids, a label id times this, plus the instance's number; what is smaller is a label id."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class ClassTable:
     name: str
     entries: tuple[ClassEntry, ...]
     """Of all ids; several may share a trainId, of which the first is the one that predictions are written as."""
+    without_id: tuple[str, ...] = ()
+    """Names in annotations that are not drawn."""
+    from_file: bool = False
+    """Whether somebody wrote it for a data set of their own, whose labels then hold its ids."""
 
     @cached_property
     def scored(self) -> tuple[ClassEntry, ...]:
@@ -85,6 +91,44 @@ class ClassTable:
         colours = PALETTE.copy()
         colours[: self.num_classes] = [entry.colour for entry in self.scored]
         return colours
+
+    def train_ids(self, label_ids: Bytes, path: str | os.PathLike[str]) -> Bytes:
+        """TrainIds of label ids, uint8 HxW, that ``path`` holds.
+
+        Raises:
+            InputError: an id is unknown.
+        """
+        unknown = [value for value in _values(label_ids) if value not in self.by_label_id]
+        if unknown:
+            hint = "; are these trainIds?" if unknown == [IGNORED] else ""
+            raise InputError(f"{path}: holds {_listed(unknown)}, no id of {self.name or 'the table'}{hint}")
+        return self.to_train_id[label_ids]
+
+    def check_train_ids(self, labels: Bytes, path: str | os.PathLike[str]) -> None:
+        """Raise InputError where ``labels``, uint8 HxW, that ``path`` holds, cannot be trainIds of this table.
+
+        Beside the classes, 254 and 255 are ignored. Anything else is labels in another form, or of another data set.
+        """
+        stray = [value for value in _values(labels) if self.num_classes <= value <= MAX_CLASSES - 1]
+        if not stray:
+            return
+        expected = f"expected trainIds: 0 to {self.num_classes - 1}, and {IGNORED} for what is ignored"
+        if self.looks_like_label_ids(labels):
+            raise InputError(
+                f"{path}: holds labelIds (up to {stray[-1]}, none ignored), {expected}; "
+                "use the *_labelTrainIds.png files, or say that the labels are labelIds"
+            )
+        if stray == [self.num_classes] and IGNORED not in labels:
+            raise InputError(
+                f"{path}: holds 0 to {stray[-1]}, as if 0 were what is ignored, {expected}; "
+                "give a table of classes that says so"
+            )
+        raise InputError(f"{path}: holds {_listed(stray)}, {expected}")
+
+    def looks_like_label_ids(self, labels: Bytes) -> bool:
+        """Whether ``labels`` hold the table's own ids: some that are no trainIds, and none that are unknown."""
+        values = _values(labels)
+        return values[-1] >= self.num_classes and self.by_label_id.keys() >= set(values)
 
     @cached_property
     def by_name(self) -> Mapping[str, ClassEntry]:
@@ -133,7 +177,7 @@ def _cityscapes() -> ClassTable:
     for name, label_id, colour, train_id in every:
         category = next((key for key, ids in _CATEGORIES.items() if label_id in ids), "void")
         entries.append(ClassEntry(label_id, name, colour, train_id, category, category in ("human", "vehicle")))
-    return ClassTable("Cityscapes", tuple(entries))
+    return ClassTable("Cityscapes", tuple(entries), without_id=("license plate",))
 
 
 CITYSCAPES_TABLE = _cityscapes()
@@ -151,9 +195,19 @@ def plain_table(num_classes: int) -> ClassTable:
     if not 1 <= num_classes <= MAX_CLASSES:
         raise InputError(f"{num_classes} classes; 8-bit label maps hold 1 to {MAX_CLASSES}")
     names = class_names(num_classes)
-    return ClassTable("", tuple(ClassEntry(i, names[i], _colour_of(i), i) for i in range(num_classes)))
+    return ClassTable("", tuple(ClassEntry(i, names[i], default_colour(i), i) for i in range(num_classes)))
 
 
-def _colour_of(index: int) -> Colour:
+def _values(labels: Bytes) -> list[int]:
+    """The values that occur, ascending."""
+    return [int(value) for value in np.flatnonzero(np.bincount(labels.ravel(), minlength=256))]
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
+
+
+def default_colour(index: int) -> Colour:
+    """The palette's."""
     red, green, blue = (int(value) for value in PALETTE[index])
     return red, green, blue

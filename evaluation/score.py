@@ -23,6 +23,7 @@ from pytorch_icnet.imaging import imresize
 from pytorch_icnet.imaging.images import NotALabelMap, read_label_map
 from pytorch_icnet.imaging.palette import CITYSCAPES
 
+from .classes import CITYSCAPES_TABLE
 from .lists import Entry, ImageList, locate, read_list
 from .ordered import ordered_map
 
@@ -128,7 +129,8 @@ def score(
         num_classes: 1 to 254; trainIds 0 to ``num_classes`` - 1 are scored.
 
     Raises:
-        InputError: nothing to score, a prediction missing for one of the first lines, or a damaged file.
+        InputError: nothing to score, a prediction missing for one of the first lines, a damaged file, or labels that
+            are Cityscapes' labelIds instead of trainIds.
     """
     listed = read_list(list_file)
     say = logging.getLogger(__name__).warning
@@ -236,4 +238,7 @@ def _score_entry(
         prediction = read_label_map(prediction_file)
     except NotALabelMap as reason:
         return f"{reason}; skipped"
-    return score_image(prediction, read_label_map(label_file), num_classes, entry.image)
+    label = read_label_map(label_file)
+    if num_classes == CITYSCAPES_TABLE.num_classes and CITYSCAPES_TABLE.looks_like_label_ids(label):
+        CITYSCAPES_TABLE.check_train_ids(label, label_file)
+    return score_image(prediction, label, num_classes, entry.image)

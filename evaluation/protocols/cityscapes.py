@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from prototxt.errors import InputError
 
-from ..classes import CITYSCAPES_TABLE
+from ..classes import CITYSCAPES_TABLE, INSTANCES
 from .areas import Areas, nanmean, ratio
 from .base import Counts, ImageScore, Labels, Prediction, Record, Result, Settings, Tally, Truth
 from .official import Official
@@ -33,9 +33,6 @@ AVERAGE_SIZE = MappingProxyType(
     }
 )
 """Mean area of an instance in the training images, in pixels; the weights of iIoU."""
-
-INSTANCES = 1000
-"""What a label id is multiplied by in ids of instances."""
 
 
 class Cityscapes(Official):
@@ -77,7 +74,8 @@ class Cityscapes(Official):
         return _class_areas(record.confusion).image_score(record.name)
 
     def scored(self, tally: Tally) -> Counts:
-        return tally.confusion[np.ix_(_SCORED, _SCORED)]
+        scored: Counts = tally.confusion[np.ix_(_SCORED, _SCORED)]
+        return scored
 
     def result(self, tally: Tally) -> Result:
         classes = _class_areas(tally.confusion)

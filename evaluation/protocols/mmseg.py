@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
+import numpy.typing as npt
 import torch
 
 from pytorch_icnet.imaging.pixels import IMAGENET
@@ -66,7 +68,7 @@ class MMSeg(Protocol):
     def result(self, tally: Tally) -> Result:
         total = areas(tally.confusion, self.num_classes)
         precision, recall = ratio(total.intersection, total.predicted), ratio(total.intersection, total.labelled)
-        columns = {
+        columns: dict[str, npt.NDArray[Any]] = {
             "iou": ratio(total.intersection, total.union),
             "accuracy": recall,
             "dice": ratio(2 * total.intersection, total.predicted + total.labelled),

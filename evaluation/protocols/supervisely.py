@@ -45,9 +45,7 @@ class Supervisely(Protocol):
         accuracy = float(ratio(total.intersection.sum(), total.labelled.sum()))
         figures = (
             Figure("mean_image_accuracy", "accuracy", nanmean(per_image)),
-            Figure(
-                "pixel_accuracy", "accuracy of all pixels", float(ratio(total.intersection.sum(), total.labelled.sum()))
-            ),
+            Figure("pixel_accuracy", "accuracy of all pixels", accuracy),
             Figure("mean_iou", "mean IoU", nanmean(iou)),
         )
         columns = {

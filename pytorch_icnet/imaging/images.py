@@ -11,7 +11,7 @@ import os
 import stat
 import struct
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -90,6 +90,21 @@ def read_label_map(path: PathLike) -> Bytes:
     return stretched // np.uint8(255 // ((1 << header.bit_depth) - 1))
 
 
+def read_ids(path: PathLike) -> npt.NDArray[np.int32]:
+    """Ids of 8 or 16 bits, int32 HxW, from a gray or indexed PNG file, as Cityscapes stores ids of instances.
+
+    Raises:
+        NotALabelMap: the file holds colours.
+        ImageError: not a whole PNG file, or more than MAX_PIXELS.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    image = _open(path)
+    if image.png is None or image.png.bit_depth != 16 or image.png.colour_type != png.GRAY:
+        return read_label_map(path).astype(np.int32)
+    return _decode(path, image.data, cv2.IMREAD_UNCHANGED).astype(np.int32)
+
+
 def image_size(path: PathLike) -> tuple[int, int]:
     """Height and width from the header, after the same checks as :func:`read_image`, without decoding."""
     image = _open(Path(path))
@@ -161,11 +176,11 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     return size
 
 
-def _decode(path: Path, data: bytes, mode: int) -> Bytes:
+def _decode(path: Path, data: bytes, mode: int) -> npt.NDArray[Any]:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:
         raise ImageError(f"{path}: cannot be decoded ({error.err})") from error
     if decoded is None:
         raise ImageError(f"{path}: cannot be decoded; the file is damaged")
-    return decoded.astype(np.uint8, copy=False)
+    return decoded
