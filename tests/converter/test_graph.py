@@ -114,6 +114,24 @@ def test_a_user_can_register_a_layer() -> None:
     assert graph(torch.ones(1, 3, 4, 4))[0, :, 0, 0].tolist() == [1, 2, 3]
 
 
+def test_a_users_layer_can_pick_its_blobs_by_index() -> None:
+    @converter.register("PlusBlob")
+    def plus_blob(params: object, shapes: list[tuple[int, ...]], blobs: converter.Blobs) -> nn.Module:
+        class PlusBlob(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.register_buffer("term", blobs[0])
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return x + self.get_buffer("term")
+
+        return PlusBlob()
+
+    net = read_net(INPUT + 'layer { name: "t" type: "PlusBlob" bottom: "data" top: "t" }')
+    graph = translate(net, Weights({"t": [np.array([2], np.float32)]}))
+    assert float(graph(torch.ones(1, 3, 4, 4)).mean()) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
