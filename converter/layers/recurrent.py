@@ -99,16 +99,23 @@ class LSTM(Recurrent):
 class RNN(Recurrent):
     """h = tanh(W_x x + W_h h' + b); the output is tanh(W_o h + b_o)."""
 
-    def __init__(self, *weights: nn.Parameter | None, exposed: bool = False) -> None:
-        weight_x, bias, weight_static, weight_h, weight_o, bias_o = weights
-        assert weight_x is not None and bias is not None and weight_h is not None
+    def __init__(
+        self,
+        weight_x: nn.Parameter,
+        bias: nn.Parameter,
+        weight_static: nn.Parameter | None,
+        weight_h: nn.Parameter,
+        weight_o: nn.Parameter,
+        bias_o: nn.Parameter,
+        *,
+        exposed: bool = False,
+    ) -> None:
         super().__init__(weight_x, bias, weight_static, weight_h, exposed=exposed)
         self.weight_o, self.bias_o = weight_o, bias_o
 
     def step(
         self, gates: torch.Tensor, cont: torch.Tensor, state: tuple[torch.Tensor, ...]
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        assert self.weight_o is not None
         hidden = torch.tanh(gates + F.linear(state[0] * cont, self.weight_h))
         return torch.tanh(F.linear(hidden, self.weight_o, self.bias_o)), (hidden,)
 

@@ -27,8 +27,13 @@ class Constants(nn.Module):
         for index, value in enumerate(values):
             self.register_buffer(f"value{index}", value)
 
+    @property
+    def values(self) -> list[torch.Tensor]:
+        """The tensors before they are expanded."""
+        return list(self.buffers())
+
     def forward(self) -> tuple[torch.Tensor, ...]:
-        return tuple(value.expand(shape) for value, shape in zip(self.buffers(), self.shapes, strict=True))
+        return tuple(value.expand(shape) for value, shape in zip(self.values, self.shapes, strict=True))
 
 
 @register("DummyData", bottoms=0, tops=(1, None), limits="random fillers are drawn once, not for each forward pass")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -57,8 +58,13 @@ def _is_package(folder: Path) -> bool:
 
 
 def _loaded(file: Path, code: str) -> nn.Module:
-    module = ModuleType("converted_net")
+    """The net of the module ``file``, as an import gives it, but without a trace of the module."""
+    module = ModuleType(f"converted net {id(code)}")
     module.__file__ = str(file)
-    exec(compile(code, str(file), "exec"), module.__dict__)  # what a user's import of it will do
-    net: nn.Module = module.load()
-    return net
+    sys.modules[module.__name__] = module  # where dataclasses look for their module
+    try:
+        exec(compile(code, str(file), "exec"), module.__dict__)
+        net: nn.Module = module.load()
+        return net
+    finally:
+        del sys.modules[module.__name__]

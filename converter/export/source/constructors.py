@@ -37,7 +37,10 @@ def constructor(module: nn.Module, excerpts: Excerpts) -> Expression:
 
 
 def _arguments(module: nn.Module, excerpts: Excerpts, stock: bool) -> Iterator[Expression]:
-    for parameter in list(inspect.signature(type(module).__init__).parameters.values())[1:]:
+    init = type(module).__init__
+    if init is nn.Module.__init__:
+        return
+    for parameter in list(inspect.signature(init).parameters.values())[1:]:
         if stock and parameter.name in ("device", "dtype"):
             continue
         value = _kept(module, parameter.name)

@@ -170,14 +170,13 @@ class Package:
                 yield from self._statement(statement, variables, place)
                 place += 1
         names = {name: variables.names[node] for name, node in outputs.items()}
-        single = next(iter(names.values()))
-        result: Expression = single if len(names) == 1 else dict_of((quoted(k), v) for k, v in names.items())
-        yield laid_out(result, BODY, "return ")
+        several = dict_of((quoted(name), variable) for name, variable in names.items())
+        yield laid_out(next(iter(names.values())) if len(names) == 1 else several, BODY, "return ")
 
     def _reads(self) -> dict[fx.Node, list[int]]:
         reads: dict[fx.Node, list[int]] = {node: [] for node in self.graph.graph.nodes}
         for place, statement in enumerate(statement for paragraph in self.paragraphs for statement in paragraph):
-            for node in statement.nodes[0].all_input_nodes:
+            for node in statement.inputs:
                 reads[node].append(place)
         end = sum(map(len, self.paragraphs))
         for node in self._outputs().values():
@@ -185,7 +184,7 @@ class Package:
         return reads
 
     def _statement(self, statement: Statement, variables: Variables, place: int) -> Iterator[str]:
-        arguments: list[Expression] = [variables.names[node] for node in statement.nodes[0].all_input_nodes]
+        arguments: list[Expression] = [variables.names[node] for node in statement.inputs]
         silent = []
         for node in statement.nodes:
             expression = function(self.modules[node], arguments)
@@ -195,7 +194,9 @@ class Package:
                 silent.append(plain(f"{node.meta.get('caffe_type', '')} {caffe_name(node)}"))
             arguments = [expression]
         targets = ["_" if node is None else variables.give(node, place) for node in statement.tops]
-        target = f"({targets[0]},)" if len(targets) == 1 and statement.is_tuple else ", ".join(targets)
+        target = ", ".join(targets)
+        if statement.is_tuple and len(targets) == 1:  # losses may give more tops than the text names
+            arguments = [f"{arguments[0]}[0]"]
         comment = f"  # {', '.join(silent)}" if silent else ""
         line = laid_out(arguments[0], BODY, f"{target} = ", comment)
         if comment and ("\n" in line or len(line) > WIDTH):

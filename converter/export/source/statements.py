@@ -40,6 +40,11 @@ class Statement:
     tops: list[fx.Node | None]
     is_tuple: bool = False
 
+    @property
+    def inputs(self) -> list[fx.Node]:
+        """The nodes whose values the first layer reads, in order."""
+        return [node for node in self.nodes[0].args if isinstance(node, fx.Node)]
+
 
 def statements(graph: fx.GraphModule) -> list[Statement]:
     """The layers of ``graph`` as statements, in the order in which they run."""
