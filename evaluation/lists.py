@@ -1,15 +1,29 @@
-"""Lists of images: a line holds ``image label``, or ``image`` alone where there is nothing to score."""
+"""Lists of images: a line holds ``image label``, or ``image`` alone where there is nothing to score.
+
+The two are separated by spaces, tabs or a comma. Names with spaces or commas stand in double quotes. What follows a
+``#`` at the beginning of a line, or after a space, is a comment.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from prototxt.errors import InputError
 
+ROOT_VARIABLE = "CITYSCAPES_DATASET"
+"""The environment variable by which cityscapesScripts, too, find the data."""
+
 _MAX_BYTES = 1 << 26
+
+_IMAGE = "_leftImg8bit"
+
+_FORMS = ("labelTrainIds.png", "labelIds.png", "instanceIds.png", "polygons.json")
 
 
 @dataclass(frozen=True)
@@ -30,6 +44,7 @@ class Entry:
 @dataclass(frozen=True)
 class ImageList:
     path: Path
+    """The file, or the folder of images that was walked."""
     entries: tuple[Entry, ...]
 
     @property
@@ -37,9 +52,15 @@ class ImageList:
         """Whether the images can be scored: either all lines have a label, or none."""
         return self.entries[0].label is not None
 
+    @property
+    def sha256(self) -> str:
+        """Of the entries alone: the same for a list in another spelling, or for a folder with the same files."""
+        lines = (f"{entry.image}\t{entry.label or ''}\n" for entry in self.entries)
+        return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
 
 def read_list(name: str | os.PathLike[str]) -> ImageList:
-    """Read a list file. Blank lines are skipped; Windows' line ends and backslashes are understood.
+    """Read a list file. Blank lines and comments are skipped; Windows' line ends and backslashes are understood.
 
     Args:
         name: a file; or, where there is no such file, a list that comes with the package: ``val``, ``val.txt`` and
@@ -57,8 +78,8 @@ def read_list(name: str | os.PathLike[str]) -> ImageList:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     entries = tuple(
         _entry(path, number, fields)
-        for number, line in enumerate(text.splitlines(), start=1)
-        if (fields := line.replace("\\", "/").split())
+        for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)
+        if (fields := _fields(path, number, line))
     )
     if not entries:
         raise InputError(f"{path}: the list is empty")
@@ -69,6 +90,48 @@ def read_list(name: str | os.PathLike[str]) -> ImageList:
                 f"{path}:{entry.line}: {with_label} has a label and {without} has none; either all have or none"
             )
     return ImageList(path, entries)
+
+
+def cityscapes_list(root: str | os.PathLike[str], split: str = "val") -> ImageList:
+    """The images of a split of Cityscapes, as they lie below ``root``, in the order of their names.
+
+    Labels are trainIds where they are there, and the form that is there where they are not; see
+    :func:`evaluation.labels.read_truth`. The test split has none, since its label files are empty.
+
+    Raises:
+        InputError: ``leftImg8bit/<split>`` is not there or holds no images.
+    """
+    if not re.fullmatch(r"\w+", split):
+        raise InputError(f"no split {split!r}; Cityscapes has train, val and test")
+    images = Path(root) / "leftImg8bit" / split
+    if not images.is_dir():
+        raise InputError(f"{images}: no such folder; expected Cityscapes' root, which holds leftImg8bit and gtFine")
+    found = sorted(images.glob(f"*/*{_IMAGE}.png"))
+    if not found:
+        raise InputError(f"{images}: holds no */*{_IMAGE}.png")
+    labels = Path(root) / "gtFine" / split
+    have_labels = split != "test" and labels.is_dir()
+    entries = []
+    for number, image in enumerate(found, start=1):
+        label = _label_beside(labels / image.parent.name, image.name) if have_labels else None
+        entries.append(Entry(_below(root, image), None if label is None else _below(root, label), number))
+    return ImageList(images, tuple(entries))
+
+
+def data_root(given: str | os.PathLike[str] | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Where the data is: the folder that was given, else ``CITYSCAPES_DATASET``, else the working directory.
+
+    Raises:
+        InputError: ``CITYSCAPES_DATASET`` names no folder.
+    """
+    if given is not None:
+        return Path(given)
+    named = environment.get(ROOT_VARIABLE)
+    if not named:
+        return Path()
+    if not Path(named).is_dir():
+        raise InputError(f"{ROOT_VARIABLE} is {named}, which is no folder")
+    return Path(named)
 
 
 def locate(data_root: str | os.PathLike[str], name: str) -> Path:
@@ -102,9 +165,46 @@ def _find(name: str | os.PathLike[str]) -> Path:
     raise InputError(f"{path}: no such list; the lists {', '.join(names)} come with the package")
 
 
+def _fields(path: Path, number: int, line: str) -> list[str]:
+    """The names in a line; none in a blank line and a comment."""
+    fields: list[str] = []
+    line = line.strip(_SPACE)
+    position = 0
+    while position < len(line) and line[position] != "#":
+        match = _FIELD.match(line, position)
+        if match is None:
+            what = "a quote is not closed" if line[position] == '"' else "a comma without a name before it"
+            raise InputError(f"{path}:{number}: {what}")
+        fields.append((match["quoted"] or match["plain"]).replace("\\", "/"))
+        position = match.end()
+    return fields
+
+
+_SPACE = " \t\v\f"
+
+_QUOTED = rf'"(?P<quoted>[^"]+)"(?=[{_SPACE},]|$)'
+_PLAIN = rf'(?P<plain>[^{_SPACE},"][^{_SPACE},]*)'
+_FIELD = re.compile(rf"(?:{_QUOTED}|{_PLAIN})[{_SPACE}]*,?[{_SPACE}]*")
+"""A name, and the separator after it."""
+
+
 def _entry(path: Path, number: int, fields: list[str]) -> Entry:
     if len(fields) > 2:
-        raise InputError(f"{path}:{number}: {len(fields)} fields, expected `image label` or `image` (without spaces)")
+        raise InputError(
+            f"{path}:{number}: {len(fields)} fields, expected `image label` or `image`; "
+            "names with spaces or commas stand in double quotes"
+        )
     if any("\0" in field for field in fields):
         raise InputError(f"{path}:{number}: a zero byte; not a list of images")
     return Entry(fields[0], fields[1] if len(fields) == 2 else None, number)
+
+
+def _label_beside(folder: Path, image: str) -> Path:
+    """The label of an image in Cityscapes' layout, in the first form that is there; trainIds where none is."""
+    base = image.removesuffix(f"{_IMAGE}.png")
+    forms = [folder / f"{base}_gtFine_{form}" for form in _FORMS]
+    return next((path for path in forms if path.is_file()), forms[0])
+
+
+def _below(root: str | os.PathLike[str], path: Path) -> str:
+    return path.relative_to(root).as_posix()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.lists import Entry, locate, read_list, refuse_equal_stems
+from evaluation.lists import Entry, cityscapes_list, data_root, locate, read_list, refuse_equal_stems
 from prototxt.errors import InputError
 
 
@@ -34,6 +34,26 @@ def test_without_labels(path: Path) -> None:
 def test_from_windows(path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbfi\\a.png l\\a.png\r\n\r\ni\\b.png l\\b.png\r\n")
     assert read_list(path).entries == (Entry("i/a.png", "l/a.png", 1), Entry("i/b.png", "l/b.png", 3))
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("a.png,l.png", ("a.png", "l.png")),
+        ("a.png , l.png", ("a.png", "l.png")),
+        ("a.png,", ("a.png", None)),
+        ('"my images/a 1.png" "my labels/a,1.png"', ("my images/a 1.png", "my labels/a,1.png")),
+        ('"my images/a 1.png","l.png"', ("my images/a 1.png", "l.png")),
+        ("it's.png l#1.png # the second frame", ("it's.png", "l#1.png")),
+        ("a.png,#no label", ("a.png", None)),
+        ('"i\\a 1.png"\tl\\a.png', ("i/a 1.png", "l/a.png")),
+        ("\x85a\x0b.png", ("\x85a", ".png")),
+    ],
+)
+def test_separators_quotes_and_comments(path: Path, line: str, names: tuple[str, str | None]) -> None:
+    path.write_bytes(f"# image label\n\n  # another comment\r\n{line}\r\n".encode())
+    (entry,) = read_list(path).entries
+    assert (entry.image, entry.label, entry.line) == (*names, 4)
 
 
 def test_names_that_are_not_utf8(path: Path, tmp_path: Path) -> None:
@@ -70,6 +90,12 @@ def test_missing(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("a.png l.png\n\nb.png\n", r"list.txt:3: line 1 has a label and this one has none"),
         ("a.png\nb.png l.png\n", r"list.txt:2: this line has a label and the first has none"),
         ("a.png\0\n", "list.txt:1: a zero byte"),
+        ("# nothing but a comment\n", "the list is empty"),
+        ('a.png "l.png\n', "list.txt:1: a quote is not closed"),
+        ('"a.png"l.png\n', "list.txt:1: a quote is not closed"),
+        ('""\n', "list.txt:1: a quote is not closed"),
+        ("a.png,,l.png\n", "list.txt:1: a comma without a name before it"),
+        (",\n", "list.txt:1: a comma without a name before it"),
     ],
 )
 def test_wrong_lines(path: Path, text: str, message: str) -> None:
@@ -98,3 +124,73 @@ def test_equal_stems(path: Path) -> None:
         refuse_equal_stems(read_list(path).entries, path)
     path.write_text("x/a.png\ny/b.png\n")
     refuse_equal_stems(read_list(path).entries, path)
+
+
+def test_many_fields_in_a_line(path: Path) -> None:
+    path.write_text("a " * 200_000)
+    with pytest.raises(InputError, match=r"list.txt:1: 200000 fields"):
+        read_list(path)
+
+
+@pytest.fixture
+def cityscapes(tmp_path: Path) -> Path:
+    """Empty files in Cityscapes' layout: in val, labels in each of their forms and one image without."""
+    for name in (
+        "leftImg8bit/val/bonn/bonn_000000_000019_leftImg8bit.png",
+        "leftImg8bit/val/aachen/aachen_000001_000019_leftImg8bit.png",
+        "leftImg8bit/val/aachen/aachen_000000_000019_leftImg8bit.png",
+        "leftImg8bit/val/aachen/notes.txt",
+        "leftImg8bit/test/berlin/berlin_000000_000019_leftImg8bit.png",
+        "leftImg8bit/train/ulm/ulm_000000_000019_leftImg8bit.png",
+        "gtFine/val/aachen/aachen_000000_000019_gtFine_labelTrainIds.png",
+        "gtFine/val/aachen/aachen_000000_000019_gtFine_labelIds.png",
+        "gtFine/val/aachen/aachen_000001_000019_gtFine_polygons.json",
+        "gtFine/test/berlin/berlin_000000_000019_gtFine_labelIds.png",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def test_walking_cityscapes(cityscapes: Path) -> None:
+    listed = cityscapes_list(cityscapes, "val")
+    assert listed.has_labels
+    assert [(entry.image.split("/")[-1], (entry.label or "").split("/")[-1]) for entry in listed.entries] == [
+        ("aachen_000000_000019_leftImg8bit.png", "aachen_000000_000019_gtFine_labelTrainIds.png"),
+        ("aachen_000001_000019_leftImg8bit.png", "aachen_000001_000019_gtFine_polygons.json"),
+        ("bonn_000000_000019_leftImg8bit.png", "bonn_000000_000019_gtFine_labelTrainIds.png"),
+    ]
+    assert locate(cityscapes, listed.entries[1].label or "").is_file()
+    assert not locate(cityscapes, listed.entries[2].label or "").is_file(), "missing labels are the caller's to report"
+
+
+@pytest.mark.parametrize("split", ["test", "train"])
+def test_walking_without_labels(cityscapes: Path, split: str) -> None:
+    assert not cityscapes_list(cityscapes, split).has_labels
+
+
+def test_walking_elsewhere(cityscapes: Path) -> None:
+    with pytest.raises(InputError, match="expected Cityscapes' root"):
+        cityscapes_list(cityscapes / "gtFine", "val")
+    with pytest.raises(InputError, match=r"no split '\.\./val'"):
+        cityscapes_list(cityscapes, "../val")
+    (cityscapes / "leftImg8bit" / "empty").mkdir()
+    with pytest.raises(InputError, match=r"holds no \*/\*_leftImg8bit.png"):
+        cityscapes_list(cityscapes, "empty")
+
+
+def test_a_walk_and_a_list_of_the_same_files_are_the_same(cityscapes: Path, path: Path) -> None:
+    listed = cityscapes_list(cityscapes, "val")
+    path.write_text("# val\n" + "".join(f'"{entry.image}", {entry.label}\r\n' for entry in listed.entries))
+    assert read_list(path).sha256 == listed.sha256
+    path.write_text(f"{listed.entries[0].image} {listed.entries[0].label}\n")
+    assert read_list(path).sha256 != listed.sha256
+
+
+def test_the_root_of_the_data(tmp_path: Path) -> None:
+    environment = {"CITYSCAPES_DATASET": str(tmp_path)}
+    assert data_root(None, environment) == tmp_path
+    assert data_root("elsewhere", environment) == Path("elsewhere")
+    assert data_root(None, {}) == data_root(None, {"CITYSCAPES_DATASET": ""}) == Path()
+    with pytest.raises(InputError, match="CITYSCAPES_DATASET is /nowhere, which is no folder"):
+        data_root(None, {"CITYSCAPES_DATASET": "/nowhere"})
