@@ -25,14 +25,15 @@ def bn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
 
     Blobs: slope, bias, running mean, running variance, each 1xCx1x1. Caffe's momentum weighs the old value, torch's the
     new one. Where the text sets a parameter of SegNet's and ENet's layer of that name, it is theirs: blobs scale and
-    shift; ``bn_mode: INFERENCE`` is x * scale + shift, LEARN takes the batch's own statistics (eps 1e-9) first.
+    shift; ``bn_mode: INFERENCE`` is x * scale + shift, LEARN normalises x by the batch's own statistics first.
     """
     need_axes(shapes[0], 4, 4)
     channels = shapes[0][1]
     shape = (1, channels, 1, 1)
     if any(params.is_set(name) for name in _SEGNET):
         scale, shift = blobs.take(shape, params.scale_filler), blobs.take(shape, params.shift_filler)
-        return SegNetBN(scale, shift, learn=params.bn_mode == "LEARN")
+        eps = params.var_eps if params.is_set("var_eps") else 1e-9
+        return SegNetBN(scale, shift, eps if params.bn_mode == "LEARN" else None)
     module = nn.BatchNorm2d(channels, eps=params.eps, momentum=1.0 - params.momentum, device="meta")
     module.weight = nn.Parameter(blobs.take(shape, params.slope_filler).detach().reshape(-1))
     module.bias = nn.Parameter(blobs.take(shape, params.bias_filler).detach().reshape(-1))
@@ -43,16 +44,16 @@ def bn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
 
 
 class SegNetBN(nn.Module):
-    """x * scale + shift; ``learn``: of x normalised by the batch's mean and variance per channel."""
+    """x * scale + shift; with an ``eps``, of x normalised by the batch's mean and variance per channel."""
 
-    def __init__(self, scale: nn.Parameter, shift: nn.Parameter, *, learn: bool) -> None:
+    def __init__(self, scale: nn.Parameter, shift: nn.Parameter, eps: float | None = None) -> None:
         super().__init__()
         self.scale, self.shift = scale, shift
-        self.learn = learn
+        self.eps = eps
 
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        if self.learn:
-            bottom = normalized(bottom, 1e-9)
+        if self.eps is not None:
+            bottom = normalized(bottom, self.eps)
         return bottom * self.scale + self.shift
 
 

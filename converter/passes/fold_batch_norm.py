@@ -115,7 +115,7 @@ def _per_channel(module: nn.Module | None, channels: Channels) -> PerChannel | N
         exact = torch.where(module.factor == 0, 0, 1 / module.factor.double())
         mean, variance = module.running_mean.double() * exact, module.running_var.double() * exact
         return _normalisation(mean, variance, module.eps, module.weight, module.bias)
-    if isinstance(module, SegNetBN) and not module.learn and channels.axis == 1:
+    if isinstance(module, SegNetBN) and module.eps is None and channels.axis == 1:
         return _affine(module.scale.reshape(-1), module.shift.reshape(-1))
     if isinstance(module, Scale) and (module.weight.shape, module.trailing) == ((channels.number,), channels.trailing):
         return _affine(module.weight, module.bias)

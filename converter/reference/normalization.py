@@ -44,7 +44,8 @@ def bn(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
         return [(x - mean) * (variance + layer.params.eps) ** -0.5 * slope + bias]
     if layer.params.bn_mode != "INFERENCE":
         mean, variance = (along(moment, 1, x.ndim) for moment in _moments(x, 1))
-        x = (x - mean) / np.sqrt(variance + layer.params.var_eps)
+        eps = layer.params.var_eps if layer.params.is_set("var_eps") else 1e-9
+        x = (x - mean) / np.sqrt(variance + eps)
     return [x * slope + bias]
 
 
