@@ -89,32 +89,31 @@ def pooled_length(n: int, kernel: int, stride: int, pad: int, *, padded: bool, f
         floor: round down instead of up.
     """
     span = n + 2 * pad - kernel
-    length = (span // stride if floor else -(-span // stride)) + 1
-    if padded and (length - 1) * stride >= n + pad:
-        length -= 1
-    return length
+    length = (span if floor else span + stride - 1) // stride + 1
+    return torch.sym_min(length, (n + pad - 1) // stride + 1) if padded else length  # type: ignore
 
 
 def pool(x: torch.Tensor, method: str, kernel: Pair, stride: Pair, pad: Pair, size: Pair) -> torch.Tensor:
     """Pool ``x`` (N, C, H, W) to ``size``: pad explicitly to what the last windows need, then let torch pool.
 
     An empty window, which needs a stride beyond the kernel, gives -FLT_MAX for MAX and NaN for AVE, as in Caffe.
+    Written so that torch.export can leave the size open: nothing but constants decides which way to go.
     """
-    if 0 in size:
+    if any(_is_zero(length) for length in size):
         return x.new_empty((*x.shape[:2], *size))
     border = _border(x.shape, kernel, stride, pad, size)
     if method == "MAX":
         return F.max_pool2d(_padded(x, border, _LOWEST), kernel, stride)[..., : size[0], : size[1]]
     if method == "STOCHASTIC":
-        total = _sums(x, border, kernel, stride, size)
-        return torch.where(total > 0, _sums(x * x, border, kernel, stride, size) / total, 0)
-    rows, columns = (
-        _extents(n, k, s, p, length) for n, k, s, p, length in zip(x.shape[-2:], kernel, stride, pad, size, strict=True)
-    )
-    if set(rows) <= {kernel[0]} and set(columns) <= {kernel[1]} and not any(border):
+        mean = _means(x, border, kernel, stride, size)
+        return torch.where(mean > 0, _means(x * x, border, kernel, stride, size) / mean, 0)
+    if all(map(_is_zero, border)):
         return F.avg_pool2d(x, kernel, stride)[..., : size[0], : size[1]]
-    heights, widths = (torch.tensor(extents, dtype=x.dtype, device=x.device) for extents in (rows, columns))
-    return _sums(x, border, kernel, stride, size) / (heights[:, None] * widths)
+    heights, widths = (
+        _extents(x, n, k, s, p, length)
+        for n, k, s, p, length in zip(x.shape[-2:], kernel, stride, pad, size, strict=True)
+    )
+    return _means(x, border, kernel, stride, size) * (kernel[0] * kernel[1] / (heights[:, None] * widths))
 
 
 def _border(shape: Sequence[int], kernel: Pair, stride: Pair, pad: Pair, size: Pair) -> tuple[int, int, int, int]:
@@ -122,21 +121,27 @@ def _border(shape: Sequence[int], kernel: Pair, stride: Pair, pad: Pair, size: P
     ends = [
         (length - 1) * s + k - n - p for n, k, s, p, length in zip(shape[-2:], kernel, stride, pad, size, strict=True)
     ]
-    return pad[1], max(ends[1], 0), pad[0], max(ends[0], 0)
+    return pad[1], torch.sym_max(ends[1], 0), pad[0], torch.sym_max(ends[0], 0)  # type: ignore
+
+
+def _is_zero(n: int) -> bool:
+    """Whether ``n`` is 0 whatever the size of the bottom; torch.export's symbols are no int."""
+    return isinstance(n, int) and n == 0
 
 
 def _padded(x: torch.Tensor, border: tuple[int, int, int, int], value: float) -> torch.Tensor:
-    return F.pad(x, border, value=value) if any(border) else x
+    return x if all(map(_is_zero, border)) else F.pad(x, border, value=value)
 
 
-def _sums(x: torch.Tensor, border: tuple[int, int, int, int], kernel: Pair, stride: Pair, size: Pair) -> torch.Tensor:
-    sums = F.avg_pool2d(_padded(x, border, 0.0), kernel, stride, divisor_override=1)
-    return sums[..., : size[0], : size[1]]
+def _means(x: torch.Tensor, border: tuple[int, int, int, int], kernel: Pair, stride: Pair, size: Pair) -> torch.Tensor:
+    """Sums over the windows, divided by the kernel's area (ONNX knows no other divisor)."""
+    return F.avg_pool2d(_padded(x, border, 0.0), kernel, stride)[..., : size[0], : size[1]]
 
 
-def _extents(n: int, kernel: int, stride: int, pad: int, length: int) -> list[int]:
-    """How many positions of each window lie before n + pad."""
-    return [max(min(i * stride + kernel, n + 2 * pad) - i * stride, 0) for i in range(length)]
+def _extents(x: torch.Tensor, n: int, kernel: int, stride: int, pad: int, length: int) -> torch.Tensor:
+    """How many positions of each window along an axis of n pixels lie before n + pad: (length,), as ``x``'s values."""
+    starts = torch.arange(length, device=x.device) * stride
+    return ((starts + kernel).clamp(max=n + 2 * pad) - starts).clamp(min=0).to(x.dtype)
 
 
 @register("Pooling", bottoms=1, tops=(1, 2))
