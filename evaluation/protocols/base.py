@@ -27,11 +27,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import nn
 
-from pytorch_icnet.icnet import ICNet, legal_sizes
 from pytorch_icnet.imaging import imresize
-from pytorch_icnet.imaging.pixels import CAFFE, Pixels
+from pytorch_icnet.imaging.pixels import Pixels
 from pytorch_icnet.imaging.postprocess import ZOOM, first_maximum
 from pytorch_icnet.imaging.preprocess import FULL_SIZE
 
@@ -58,17 +56,11 @@ __all__ = [
     "Tally",
     "Truth",
     "View",
-    "legal_size",
     "to_image",
 ]
 
 CITYSCAPES_SIZE = (1024, 2048)
 """Of Cityscapes' images."""
-
-
-def legal_size(size: Size) -> Size:
-    """The next size, up, that ICNet takes."""
-    return legal_sizes(size[0])[-1], legal_sizes(size[1])[-1]
 
 
 def same_size(size: Size) -> Size:
@@ -92,13 +84,6 @@ class Settings:
     """Where the protocol can average over several sizes of the image: factors of its own size."""
     flip: bool | None = None
     """Where the protocol can: also average over the mirrored image. None: as the protocol does by default."""
-
-    @classmethod
-    def of(cls, network: nn.Module, **others: Any) -> Settings:
-        """Settings with the network's own pixels and sizes: its attribute ``pixels`` where it has one, ICNet's else."""
-        caffe = isinstance(network, ICNet)
-        pixels = getattr(network, "pixels", CAFFE if caffe else None)
-        return cls(pixels=pixels, fit=legal_size if caffe else same_size, **others)
 
     @property
     def num_classes(self) -> int:

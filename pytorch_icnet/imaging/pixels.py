@@ -41,7 +41,7 @@ class Pixels:
 
     def as_data(self) -> dict[str, Any]:
         """For reports."""
-        return {"order": self.order, "mean_rgb": self.mean, "std_rgb": self.std, "divisor": self.divisor}
+        return {"order": self.order, "mean_rgb": [*self.mean], "std_rgb": [*self.std], "divisor": self.divisor}
 
 
 CAFFE = Pixels("BGR", MEAN_RGB)
