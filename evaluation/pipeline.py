@@ -1,164 +1,222 @@
-"""From a list of images to label maps on disk: read, preprocess, forward, postprocess, write.
+"""From a list of images to label maps, files and scores: read, preprocess, forward, postprocess, write, score.
 
-One thread reads ahead and others finish the label maps while the net runs, so that neither the disk nor MATLAB's
-arithmetic keeps the net waiting.
+The stages of different images overlap: some threads read ahead and others finish label maps while the net runs, so that
+neither the disk nor MATLAB's arithmetic keeps the net waiting. A bounded number of images is on its way at any time.
 """
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from scipy.io import savemat
-from torch import nn
 
 from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet.imaging import postprocess, preprocess, probabilities
-from pytorch_icnet.imaging.images import (
-    ImageError,
-    image_size,
-    read_image,
-    read_label_map,
-    write_coloured,
-    write_label_map,
-)
-from pytorch_icnet.imaging.postprocess import ZOOM, first_maximum
+from pytorch_icnet.imaging.images import NotALabelMap, read_image, read_label_map
 
+from .classes import ClassTable
+from .journal import digest
+from .labels import find_label, read_truth
 from .lists import Entry, locate
+from .network import Network, Threads
 from .ordered import ordered_map
+from .outputs import Outputs
+from .protocols import Logits, Prediction, Protocol, Record, Truth, View
 
 T = TypeVar("T")
 
-STAGES = ("read", "preprocess", "forward", "postprocess", "write")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """The files of a run, called after the image: ``gray/``, ``color/`` and, when asked for, ``feat/``."""
-
-    root: Path
-    feat: bool = False
-
-    def gray(self, stem: str) -> Path:
-        """8-bit gray PNG of trainIds."""
-        return self.root / "gray" / f"{stem}.png"
-
-    def color(self, stem: str) -> Path:
-        """8-bit indexed PNG with the palette."""
-        return self.root / "color" / f"{stem}.png"
-
-    def features(self, stem: str) -> Path:
-        """MATLAB file with the probabilities: ``data``, single, HxWxC."""
-        return self.root / "feat" / f"{stem}.mat"
-
-    def complete(self, stem: str, image: Path) -> bool:
-        """Whether all files of an image are there, and its label maps can be read and have the image's size."""
-        try:
-            size = image_size(image)
-            maps = [read_label_map(path).shape == size for path in (self.gray(stem), self.color(stem))]
-        except (ImageError, OSError):
-            return False
-        return all(maps) and (not self.feat or self.features(stem).is_file())
+STAGES = ("read", "preprocess", "forward", "postprocess", "write", "score")
 
 
 @dataclass
 class Work:
-    """An image on its way; ``seconds`` per stage."""
+    """An image on its way. What a stage no longer needs is dropped."""
 
+    index: int
+    """The entry's place in the list."""
     entry: Entry
-    size: tuple[int, int] = (0, 0)
-    tensor: torch.Tensor = field(default_factory=lambda: torch.empty(0))
-    """The blob, then the scores, then nothing."""
+    image: npt.NDArray[np.uint8] | None = None
+    """RGB, uint8 HxWx3."""
+    blobs: dict[View, torch.Tensor] = field(default_factory=dict)
+    logits: dict[View, Logits] = field(default_factory=dict)
+    records: dict[str, Record] = field(default_factory=dict)
+    """By protocol; empty where there is nothing to score with."""
+    skipped: str | None = None
+    """Why it was not scored."""
+    inputs: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of what it is made from, see :meth:`Scoring.inputs`."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the files that were made, by their path below the root of the outputs."""
     seconds: dict[str, float] = field(default_factory=dict)
+    """By stage."""
 
-    def timed(self, stage: str, function: Callable[[], T]) -> T:
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
-        result = function()
+        yield
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
-        return result
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What a run's label maps are scored with."""
+
+    protocols: Sequence[Protocol]
+    """At least one; the label maps of the first are written."""
+    table: ClassTable
+    data_root: Path
+    label_kind: str | None = None
+    """See :func:`evaluation.labels.read_truth`."""
+
+    def inputs(self, entry: Entry) -> dict[str, Path]:
+        """The files that an image's results are made from, by what they are."""
+        inputs = {"image": locate(self.data_root, entry.image)}
+        if entry.label is not None and (label := find_label(locate(self.data_root, entry.label))):
+            inputs["label"] = label
+        return inputs
+
+    def score(self, work: Work, predictions: Mapping[str, Prediction]) -> None:
+        """Measure an image's label maps, by protocol; ``work.skipped`` says why where that cannot be done."""
+        label = work.entry.label
+        if label is None:
+            return
+        path = locate(self.data_root, label)
+        if find_label(path) is None:
+            work.skipped = f"{path}: no such label; skipped"
+            return
+        with work.timed("score"):
+            truth = self._truth(path)
+            for protocol in self.protocols:
+                record = protocol.measure(predictions[protocol.name], truth, work.entry.image)
+                work.records[protocol.name] = record
+
+    def _truth(self, path: Path) -> Truth:
+        instances = any(protocol.needs_instances for protocol in self.protocols)
+        return read_truth(path, self.table, instances=instances, kind=self.label_kind)
 
 
 def predict(
-    model: nn.Module,
-    entries: Sequence[Entry],
-    data_root: str | os.PathLike[str],
+    network: Network,
+    items: Sequence[tuple[int, Entry]],
+    scoring: Scoring,
     outputs: Outputs,
-    *,
-    input_size: tuple[int, int],
-    num_classes: int,
+    threads: Threads,
+    note: Callable[[Work], None] = lambda work: None,
 ) -> Generator[Work, None, None]:
-    """Write the label maps of ``entries``; yields each, in order, once its files are written.
+    """Write and score the label maps of images; yields each, in order, once its files are written.
 
     Args:
-        model: takes a blob 1x3xHxW and returns scores 1xCxhxw; where it has ``quarter_scores``, those are used.
-        entries: lines of a list; labels are not looked at.
-        data_root: the folder that the list's paths start from.
+        network: see :func:`evaluation.network.open_network`.
+        items: lines of a list and their places in it.
+        scoring: the protocols, which also say what the network is fed.
         outputs: where the files go.
-        input_size: height and width of the blob.
-        num_classes: C, which the model must have.
+        threads: how many images are in work at once.
+        note: is told of each image in the thread that finished it, in no order: even of those that are never yielded
+            because the run is stopped.
 
     Raises:
-        InputError: an image cannot be used, the model takes no such size or has other classes, or the disk is full.
+        InputError: an image or a label cannot be used, the network takes no such size, or the disk is full.
     """
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    # Beside a GPU the processor's work is the slower part; beside a net on the processor it is a small one.
-    threads = max(1, min(8, (os.cpu_count() or 1) // 2)) if device.type == "cuda" else 1
 
-    def read(entry: Entry) -> Work:
-        work = Work(entry)
-        image = work.timed("read", lambda: read_image(locate(data_root, entry.image)))
-        work.size = (image.shape[0], image.shape[1])
-        work.tensor = work.timed("preprocess", lambda: preprocess(image, input_size))
+    def read(item: tuple[int, Entry]) -> Work:
+        work = Work(*item)
+        with work.timed("read"):
+            work.image = read_image(locate(scoring.data_root, work.entry.image))
+        with work.timed("preprocess"):
+            size = _size(work)
+            work.blobs = {view: view.blob(work.image) for p in scoring.protocols for view in p.views(size)}
         return work
 
-    def run(work: Work) -> Work:
-        work.tensor = work.timed("forward", lambda: forward(model, work.tensor, device))
-        if work.tensor.shape[1] != num_classes:
-            raise InputError(f"the model scores {work.tensor.shape[1]} classes, expected {num_classes}")
+    def forward(work: Work) -> Work:
+        with work.timed("forward"):
+            while work.blobs:
+                view = next(iter(work.blobs))
+                work.logits[view] = network.logits(work.blobs.pop(view), view)
         return work
 
-    quarter = hasattr(model, "quarter_scores")
-    with closing(ordered_map(read, entries, threads=1, in_flight=2)) as blobs:
-        scored = map(run, blobs)
-        finished = ordered_map(
-            lambda work: _finish(work, outputs, quarter=quarter), scored, threads=threads, in_flight=threads
-        )
-        with closing(finished):
-            yield from finished
+    def finish(work: Work) -> Work:
+        _finish(work, scoring, outputs)
+        note(work)
+        return work
+
+    with (
+        _one_thread_each(),
+        closing(ordered_map(read, items, threads=threads.read, in_flight=threads.read + 1)) as blobs,
+        closing(ordered_map(forward, blobs, threads=threads.forward, in_flight=threads.forward)) as scores,
+        closing(ordered_map(finish, scores, threads=threads.finish, in_flight=threads.finish)) as finished,
+    ):
+        yield from finished
 
 
-def forward(model: nn.Module, blob: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """The scores of one blob, float32 1xCxhxw on the processor: the quarter scores where the model has them."""
-    function = getattr(model, "quarter_scores", model)
-    with torch.inference_mode():
-        scores: torch.Tensor = function(blob.to(device))
-        return scores.float().cpu()
+def score_files(
+    items: Sequence[tuple[int, Entry]], scoring: Scoring, predictions: Path, threads: int
+) -> Generator[Work, None, None]:
+    """Score the label maps in a folder; yields each entry in order, ``skipped`` saying why one was not scored.
+
+    Raises:
+        InputError: a prediction is missing or a file is damaged.
+    """
+
+    def score(item: tuple[int, Entry]) -> Work:
+        work = Work(*item)
+        path = predictions / f"{work.entry.stem}.png"
+        if not path.exists():
+            raise InputError(
+                f"{path}: no such prediction, for {work.entry.image} in line {work.entry.line} of the list"
+            )
+        try:
+            with work.timed("read"):
+                prediction = Prediction(read_label_map(path))
+        except NotALabelMap as reason:
+            work.skipped = f"{reason}; skipped"
+            return work
+        scoring.score(work, {protocol.name: prediction for protocol in scoring.protocols})
+        return work
+
+    with closing(ordered_map(score, items, threads=threads, in_flight=2 * threads)) as scored:
+        yield from scored
 
 
-def _finish(work: Work, outputs: Outputs, *, quarter: bool) -> Work:
-    """Postprocess and write."""
-    scores, size, stem = work.tensor, work.size, work.entry.stem
-    height, width = scores.shape[-2:]
-    full_size = (ZOOM * (height - 1) + 1, ZOOM * (width - 1) + 1) if quarter else (height, width)
-    if outputs.feat:
-        features = work.timed("postprocess", lambda: probabilities(scores, size, full_size=full_size))
-        labels = work.timed("postprocess", lambda: first_maximum(features))
+def _finish(work: Work, scoring: Scoring, outputs: Outputs) -> None:
+    size, first = _size(work), scoring.protocols[0]
+    predictions: dict[str, Prediction] = {}
+    probabilities: npt.NDArray[np.float32] | None = None
+    with work.timed("postprocess"):
+        for protocol in scoring.protocols:
+            logits = [work.logits[view] for view in protocol.views(size)]
+            predictions[protocol.name] = protocol.finish(logits, size)
+            if protocol is first and outputs.features:
+                probabilities = protocol.probabilities(logits, size)
+        work.logits.clear()
+        labels = predictions[first.name].at(size)
+    with work.timed("write"):
+        outputs.write(work.entry.stem, labels, work.image, probabilities)
+        work.inputs = {what: digest(path) for what, path in scoring.inputs(work.entry).items()}
+        work.files = {
+            path.relative_to(outputs.root).as_posix(): digest(path) for path in outputs.files(work.entry.stem)
+        }
+    work.image = None
+    scoring.score(work, predictions)
 
-        def write_features() -> None:
-            with whole_file(outputs.features(stem)) as temporary:
-                savemat(temporary, {"data": features})
 
-        work.timed("write", write_features)
-    else:
-        labels = work.timed("postprocess", lambda: postprocess(scores, size, full_size=full_size))
-    work.timed("write", lambda: write_coloured(outputs.color(stem), labels))
-    work.timed("write", lambda: write_label_map(outputs.gray(stem), labels))
-    work.tensor = torch.empty(0)
-    return work
+def _size(work: Work) -> tuple[int, int]:
+    assert work.image is not None
+    height, width = work.image.shape[:2]
+    return height, width
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let torch compute each image in one thread, so that no result depends on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

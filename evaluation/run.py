@@ -1,137 +1,239 @@
-"""A prediction run: the model, what an interrupted run has left to do, and the time that each stage took."""
+"""A run over a list: what an interrupted one has left to do, this process's share, and the figures of all."""
 
 from __future__ import annotations
 
-import json
+import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
 
 from prototxt.errors import InputError
 from pytorch_icnet import console
 
-from .lists import Entry, locate
-from .pipeline import STAGES, Outputs, predict
-from .report import write_json
+from .distributed import Group
+from .journal import Finished, Journal, still_whole
+from .lists import Entry
+from .network import Network, Threads
+from .ordered import ordered_map
+from .outputs import Outputs
+from .pipeline import STAGES, Scoring, Work, predict
+from .progress import Log, Progress
+from .protocols import Record, Tally
+from .score import ImageScore
 
-Say = Callable[[str], None]
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+Item = tuple[int, Entry]
+"""An entry and its place in the list."""
+
+Show = Callable[[int, ImageScore], None]
+"""Is told of each scored image, in the order of the list: its place from 0, and the first protocol's score of it."""
+
+_VERIFYING_THREADS = 4
+
+
+@dataclass
+class Share:
+    """What a process, or all of them, did."""
+
+    tallies: dict[str, Tally]
+    """By protocol, in their order."""
+    predicted: int = 0
+    kept: int = 0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    """By stage, over all images and threads."""
+
+    def add(self, index: int, records: Mapping[str, Record]) -> None:
+        """Add an image's records; there are none where it was not scored."""
+        for name, record in records.items():
+            self.tallies[name].add(index, record)
+
+    def as_data(self) -> dict[str, Any]:
+        return {**vars(self), "tallies": {name: tally.as_data() for name, tally in self.tallies.items()}}
+
+    def merge(self, data: Mapping[str, Any]) -> None:
+        """Add what another process's :meth:`as_data` says."""
+        for name, tally in self.tallies.items():
+            tally.merge(Tally.from_data(tally.protocol, data["tallies"][name]))
+        self.predicted += data["predicted"]
+        self.kept += data["kept"]
+        for stage, seconds in data["seconds"].items():
+            self.seconds[stage] += seconds
 
 
 @dataclass(frozen=True)
-class Model:
-    """A network, ready on its device, and what belongs to it."""
+class Run:
+    """Predicts and scores the images of a list."""
 
-    network: nn.Module
-    device: torch.device
-    input_size: tuple[int, int]
-    num_classes: int
-    provenance: dict[str, Any]
+    network: Network
+    scoring: Scoring
+    outputs: Outputs
+    log: Log
+    group: Group = field(default_factory=Group)
+    workers: int | None = None
+    """See :meth:`evaluation.network.Threads.for_device`."""
 
-    def as_data(self) -> dict[str, Any]:
-        """For reports, and for telling two runs apart."""
+    def settings(self) -> dict[str, Any]:
+        """What all results have in common; another run goes on only with the same."""
+        data = self.network.as_data()
         return {
-            "weights": self.provenance,
-            "input_size": list(self.input_size),
-            "num_classes": self.num_classes,
-            "device": str(self.device),
-            "device_name": console.device_name(self.device),
-            "threads": torch.get_num_threads(),
+            "weights_sha256": data.pop("weights").get("sha256"),
+            **{key: value for key, value in data.items() if key != "device_name" or self.network.device.type != "cpu"},
+            "protocols": [protocol.as_data() for protocol in self.scoring.protocols],
+            "classes": [asdict(entry) for entry in self.scoring.table.entries],
+            "overlay": self.outputs.overlay,
         }
 
+    def execute(self, entries: Sequence[Entry], *, resume: bool, show: Show) -> tuple[Share, dict[str, Any]]:
+        """Do what is left to do; returns what came of it, at the leading process, and the timing for the report.
 
-def open_model(
-    weights: Path, device: str, *, input_size: tuple[int, int] | None = None, num_classes: int | None = None
-) -> Model:
-    """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
+        Args:
+            entries: lines of a list, whose images exist.
+            resume: keep the images that are finished.
+            show: see :data:`Show`.
 
-    Args:
-        weights: the file.
-        device: see :func:`pytorch_icnet.console.device`.
-        input_size: height and width of the blobs; None: those that belong to the weights.
-        num_classes: None: the model's.
+        Raises:
+            InputError: see :func:`evaluation.pipeline.predict`; another process failed; other settings.
+        """
+        group = self.group
+        with closing(Journal(self.outputs.root, group.rank)) as journal, self._alone():
+            group.together(lambda: self._begin(journal, entries, resume=resume))
+            group.agree({"settings": self.settings(), "list": [entry.image for entry in entries]})
+            items = group.share(list(enumerate(entries)))
+            if group.total(len(items)) != len(entries):
+                raise InputError("the processes' shares are not the whole list")
+            start = time.perf_counter()
+            share = group.together(lambda: self._work(journal, items, resume=resume, show=show))
+            shares = group.gather(share.as_data())
+            for other in shares[1:]:
+                share.merge(other)
+        if group.leads:
+            if group.size > 1:
+                self._show_all(share, show)
+            self._tell_of_strangers(entries)
+        return share, self._timing(share, time.perf_counter() - start)
 
-    Raises:
-        InputError: the file cannot be used, or is for another number of classes.
-    """
-    import pytorch_icnet
+    def _begin(self, journal: Journal, entries: Sequence[Entry], *, resume: bool) -> None:
+        name = "log.txt" if self.group.leads else f"log.{self.group.rank}.txt"
+        self.log.open(self.outputs.root / name)
+        self.log.note(
+            f"icnet-eval {console.version()}: {self.network.provenance.get('file')}, {len(entries)} images, "
+            f"{self.network.device}, process {self.group.rank} of {self.group.size}{', resumed' if resume else ''}"
+        )
+        if self.group.leads:
+            self.outputs.sweep({entry.stem for entry in entries})
+            journal.begin(self.settings(), resume=resume)
 
-    target = console.device(device)
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.deterministic = True
-    network = pytorch_icnet.load(weights)
-    classes = int(getattr(network, "num_classes", num_classes or 0))
-    if num_classes is not None and num_classes != classes:
-        raise InputError(f"{weights}: scores {classes} classes, but --num-classes is {num_classes}")
-    size = input_size or getattr(network, "input_size", None)
-    if size is None:
-        raise InputError(f"{weights}: says nothing of an input size; give --input-size H W")
-    provenance = dict(getattr(network, "provenance", None) or {})
-    return Model(network.to(target).eval(), target, (int(size[0]), int(size[1])), classes, provenance)
+    def _work(self, journal: Journal, items: Sequence[Item], *, resume: bool, show: Show) -> Share:
+        """This process's share."""
+        finished = journal.finished() if resume else {}
+        kept = self._kept(finished, items)
+        if resume:
+            self.log.say(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept")
+        left = [item for item in items if item[0] not in kept]
+        share = Share({protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept))
+        first = next(iter(share.tallies.values()))
+        threads = Threads.for_device(self.network.device, self.group.local_size, self.workers)
 
+        def note(work: Work) -> None:
+            journal.add(Finished(work.entry.image, work.inputs, work.files, work.records))
 
-def run(
-    model: Model, entries: Sequence[Entry], data_root: Path, outputs: Outputs, *, resume: bool, say: Say
-) -> dict[str, Any]:
-    """Predict ``entries``; returns the time that it took, for the report.
+        works = predict(self.network, left, self.scoring, self.outputs, threads, note)
+        progress = Progress(len(left), self.log, "predict", bar=self.group.leads)
+        with closing(works), closing(progress):
+            for index, entry in items:
+                if index in kept:
+                    share.add(index, finished[entry.image].records)
+                else:
+                    work = next(works)
+                    share.add(index, work.records)
+                    for stage, seconds in work.seconds.items():
+                        share.seconds[stage] += seconds
+                    if work.skipped:
+                        self.log.say(work.skipped)
+                    progress.advance()
+                    self.group.check()
+                if self.group.size == 1 and index in first.images:
+                    show(index, first.images[index])
+        return share
 
-    ``run.json`` in the root of the outputs says what made them.
+    def _kept(self, finished: Mapping[str, Finished], items: Sequence[Item]) -> set[int]:
+        """The places of the images that need not be made again."""
 
-    Args:
-        model: see :func:`open_model`.
-        entries: lines of a list, whose images exist.
-        data_root: the folder that the list's paths start from.
-        outputs: where the files go.
-        resume: keep the images whose files are whole. Refused where another model or input size made them.
-        say: is told of what was kept, and of files that are not of this run.
-    """
-    _mark(model, outputs.root, resume=resume, say=say)
-    left = list(entries)
-    if resume:
-        left = [entry for entry in entries if not outputs.complete(entry.stem, locate(data_root, entry.image))]
-        say(f"{len(entries) - len(left)} of {len(entries)} images are whole in {outputs.root} and kept")
-    start = time.perf_counter()
-    totals = dict.fromkeys(STAGES, 0.0)
-    works = predict(model.network, left, data_root, outputs, input_size=model.input_size, num_classes=model.num_classes)
-    with closing(works):
-        for work in console.progress(works, total=len(left), description="predict"):
-            for stage, seconds in work.seconds.items():
-                totals[stage] += seconds
-    stale = {path.stem for path in (outputs.root / "gray").glob("*.png")} - {entry.stem for entry in entries}
-    if stale:
-        say(f"{outputs.root / 'gray'}: {len(stale)} PNG files are not of this run and are not scored")
-    return {
-        "images": len(left),
-        "kept": len(entries) - len(left),
-        "wall_s": time.perf_counter() - start,
-        "mean_ms": {stage: 1000 * total / len(left) if left else None for stage, total in totals.items()},
-    }
-
-
-def _mark(model: Model, root: Path, *, resume: bool, say: Say) -> None:
-    """Write what makes the outputs; before resuming, see that it is the same as last time."""
-    path = root / "run.json"
-    made_by = {
-        "weights_sha256": model.provenance.get("sha256"),
-        "input_size": list(model.input_size),
-        "num_classes": model.num_classes,
-    }
-    if resume and path.exists():
-        try:
-            before = json.loads(path.read_text())
-        except ValueError as error:
-            raise InputError(f"{path}: damaged; remove it, or leave out --resume") from error
-        if before != made_by:
-            raise InputError(
-                f"{root}: holds results of other weights or another input size; give another --save-root, "
-                "or leave out --resume to overwrite them"
+        def whole(item: Item) -> bool:
+            entry = item[1]
+            return entry.image in finished and still_whole(
+                finished[entry.image],
+                self.outputs.root,
+                self.scoring.inputs(entry),
+                self.outputs.files(entry.stem),
             )
-    elif resume and (root / "gray").exists():
-        say(f"{root}: nothing says which weights made the results that are kept")
-    write_json(path, made_by)
+
+        wholes = ordered_map(whole, items, threads=_VERIFYING_THREADS, in_flight=2 * _VERIFYING_THREADS)
+        return {index for (index, _), is_whole in zip(items, wholes, strict=True) if is_whole}
+
+    def _show_all(self, share: Share, show: Show) -> None:
+        images = next(iter(share.tallies.values())).images
+        for index in sorted(images):
+            show(index, images[index])
+
+    def _tell_of_strangers(self, entries: Sequence[Entry]) -> None:
+        gray = self.outputs.gray("").parent
+        strangers = {path.stem for path in gray.glob("*.png")} - {entry.stem for entry in entries}
+        if strangers:
+            self.log.say(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
+
+    def _timing(self, share: Share, wall_s: float) -> dict[str, Any]:
+        """What may differ between two runs that are otherwise equal."""
+        count = share.predicted
+        threads = Threads.for_device(self.network.device, self.group.local_size, self.workers)
+        return {
+            "images": count,
+            "kept": share.kept,
+            "wall_s": wall_s,
+            "images_per_s": count / wall_s,
+            "mean_ms": {stage: 1000 * seconds / count if count else None for stage, seconds in share.seconds.items()},
+            "processes": self.group.size,
+            "threads": asdict(threads),
+        }
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other runs out of the outputs, where the file system can.
+
+        Raises:
+            InputError: another run is writing there.
+        """
+        root = self.outputs.root
+        if not self.group.leads or fcntl is None:
+            yield
+            return
+        with _directory(root) as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise InputError(
+                    f"{root}: another run is writing there; wait for it, or give another --save-root"
+                ) from error
+            except OSError:  # no locks on this file system
+                pass
+            yield
+
+
+@contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    try:
+        yield handle
+    finally:
+        os.close(handle)

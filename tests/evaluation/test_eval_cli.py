@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 import pytorch_icnet
 from evaluation.cli import main
+from evaluation.pipeline import STAGES
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
 from pytorch_icnet.known_weights import KNOWN_WEIGHTS
 
@@ -70,7 +71,7 @@ def test_predict_and_score(root: Path) -> None:
     assert report["weights"]["sha256"] == "0" * 64
     assert torch.backends.cudnn.enabled and not torch.backends.cudnn.allow_tf32
     assert report["published"] is None
-    assert set(report["timing"]["mean_ms"]) == {"read", "preprocess", "forward", "postprocess", "write"}
+    assert set(report["timing"]["mean_ms"]) == set(STAGES)
     only = call("--list", "list.txt", "--score-only", "results/gray", "--json", "s.json")
     assert only.stdout.splitlines() == lines[:-1]
     assert json.loads((root / "s.json").read_text())["scores"] == report["scores"]
@@ -79,6 +80,8 @@ def test_predict_and_score(root: Path) -> None:
         *(f"color/{name}.png" for name in "abcd"),
         *(f"gray/{name}.png" for name in "abcd"),
         "images.csv",
+        "journal.0.jsonl",
+        "log.txt",
         "report.json",
         "run.json",
     ]
@@ -175,18 +178,21 @@ def test_interrupted_and_resumed(root: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_resume_refuses_other_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate().exit_code == 0
-    assert_failed(evaluate("--resume", "--input-size", "65", "65"), "results of other weights or another input size")
+    assert_failed(
+        evaluate("--resume", "--input-size", "65", "65"),
+        "results of other settings (input size [33, 65], now [65, 65]; protocols)",
+    )
     (root / "results" / "run.json").write_text("{")
     assert_failed(evaluate("--resume"), "run.json: damaged")
     (root / "results" / "run.json").unlink()
-    assert "nothing says which weights made" in evaluate("--resume").stderr
+    assert "0 of 4 images are whole" in evaluate("--resume").stderr, "nothing says what made them"
 
 
 def test_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, labels: Any) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr("evaluation.pipeline.write_label_map", full)
+    monkeypatch.setattr("evaluation.outputs.write_label_map", full)
     assert_failed(evaluate(), "a.png: No space left on device")
 
 
@@ -256,7 +262,10 @@ def test_wrong_use(root: Path, arguments: tuple[str, ...]) -> None:
         (("--list", "list.txt", "--score-only", "i"), "i/a.png: an image with colours"),
         (("--list", "list.txt", "--weights", "w", "--num-classes", "5"), "scores 19 classes, but --num-classes is 5"),
         (("--list", "list.txt", "--weights", "w", "--device", "nowhere"), "--device nowhere: cannot be used here"),
-        (("--list", "list.txt", "--weights", "w", "--save-root", "list.txt/x"), "list.txt/x/run.json: cannot be"),
+        (
+            ("--list", "list.txt", "--weights", "w", "--save-root", "list.txt/x"),
+            "list.txt/x: cannot be written: Not a directory",
+        ),
     ],
 )
 def test_failures(root: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,12 +14,18 @@ import torch
 from scipy.io import loadmat
 from torch import nn
 
+from evaluation.classes import CITYSCAPES_TABLE
 from evaluation.lists import Entry
-from evaluation.pipeline import STAGES, Outputs, predict
+from evaluation.network import Network, Threads
+from evaluation.outputs import Outputs
+from evaluation.pipeline import STAGES, Scoring, predict
+from evaluation.protocols import Settings, protocol
 from prototxt.errors import InputError
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
-from pytorch_icnet.imaging.images import read_image, read_label_map
+from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
 from pytorch_icnet.imaging.palette import PALETTE
+
+from ..nets import seeded
 
 INPUT_SIZE = (33, 65)
 
@@ -68,11 +76,22 @@ def entries(tmp_path: Path) -> list[Entry]:
     return found
 
 
-def run(model: nn.Module, entries: list[Entry], root: Path, *, feat: bool = False, classes: int = 19) -> Outputs:
-    outputs = Outputs(root / "out", feat)
-    works = list(predict(model, entries, root, outputs, input_size=INPUT_SIZE, num_classes=classes))
+def network_of(model: nn.Module, classes: int = 19) -> Network:
+    return Network(model, torch.device("cpu"), INPUT_SIZE, classes, {})
+
+
+def scoring_of(root: Path) -> Scoring:
+    settings = Settings(input_size=INPUT_SIZE)
+    return Scoring((protocol("official", settings),), settings.table, root)
+
+
+def run(model: nn.Module, entries: list[Entry], root: Path, *, classes: int = 19, **options: Any) -> Outputs:
+    outputs = Outputs(root / "out", **options)
+    items = list(enumerate(entries))
+    works = list(predict(network_of(model, classes), items, scoring_of(root), outputs, Threads(1, 2, 2)))
     assert [work.entry for work in works] == entries
-    assert all(set(work.seconds) == set(STAGES) for work in works)
+    assert all(set(work.seconds) == set(STAGES) - {"score"} for work in works)
+    assert all(work.image is None and not work.blobs and not work.logits for work in works), "images are let go"
     return outputs
 
 
@@ -99,13 +118,14 @@ def test_files(entries: list[Entry], tmp_path: Path) -> None:
 
 def test_features(entries: list[Entry], tmp_path: Path) -> None:
     model = Quarter()
-    outputs = run(model, entries[:2], tmp_path, feat=True)
+    outputs = run(model, entries[:2], tmp_path, features=("mat", "npz"))
     image = read_image(tmp_path / "i2.png")
     with torch.inference_mode():
         scores = model.quarter_scores(preprocess(image, INPUT_SIZE))
-    data = loadmat(outputs.features("i2"))["data"]
+    data = loadmat(outputs.feature("i2", "mat"))["data"]
     assert data.dtype == np.float32
     assert np.array_equal(data, probabilities(scores, (30, 70), full_size=INPUT_SIZE))
+    assert np.array_equal(data, np.load(outputs.feature("i2", "npz"))["data"])
     assert np.array_equal(data.argmax(axis=2), read_label_map(outputs.gray("i2")))
 
 
@@ -134,16 +154,49 @@ def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry]
         assert read_label_map(outputs.root / name).size > 0
 
 
-def test_complete(entries: list[Entry], tmp_path: Path) -> None:
-    outputs = run(Quarter(), entries[:1], tmp_path)
-    image = tmp_path / "i1.png"
-    assert outputs.complete("i1", image)
-    assert not outputs.complete("i2", tmp_path / "i2.png")
-    assert not outputs.complete("i1", tmp_path / "i2.png"), "of another size"
-    assert not Outputs(outputs.root, feat=True).complete("i1", image)
-    whole = outputs.gray("i1").read_bytes()
-    outputs.gray("i1").write_bytes(whole[:-5])
-    assert not outputs.complete("i1", image)
-    outputs.gray("i1").write_bytes(whole)
-    outputs.color("i1").unlink()
-    assert not outputs.complete("i1", image)
+def test_overlay(entries: list[Entry], tmp_path: Path) -> None:
+    outputs = run(Quarter(), entries[:1], tmp_path, overlay=0.25)
+    image, colour = read_image(tmp_path / "i1.png"), read_image(outputs.color("i1"))
+    exact = 0.75 * image + 0.25 * colour
+    assert np.abs(read_image(outputs.blended("i1")) - exact).max() <= 0.5
+
+
+def test_scores_with_the_label(entries: list[Entry], tmp_path: Path) -> None:
+    outputs = run(Quarter(), entries[:2], tmp_path)
+    labels = read_label_map(outputs.gray("i1"))
+    write_label_map(tmp_path / "l1.png", labels)
+    labelled = [dataclasses.replace(entries[0], label="l1.png"), dataclasses.replace(entries[1], label="none.png")]
+    noted: list[str] = []
+    works = list(
+        predict(
+            network_of(Quarter()),
+            list(enumerate(labelled)),
+            scoring_of(tmp_path),
+            outputs,
+            Threads(1, 1, 1),
+            lambda work: noted.append(work.entry.image),
+        )
+    )
+    assert noted == ["i1.png", "i2.png"]
+    record = works[0].records["official"]
+    assert record.confusion.diagonal().sum() == record.confusion.sum() == labels.size
+    assert works[0].inputs.keys() == {"image", "label"} and works[0].seconds.keys() == set(STAGES)
+    assert works[1].skipped == f"{tmp_path / 'none.png'}: no such label; skipped"
+    assert not works[1].records
+
+
+def test_same_bits_in_any_number_of_threads(entries: list[Entry], tmp_path: Path) -> None:
+    """What the net computes for an image does not depend on how many threads torch has, nor on other images."""
+    model = seeded()
+    network = Network(model, torch.device("cpu"), (97, 161), 19, {})
+    scoring = Scoring((protocol("official", Settings(input_size=(97, 161))),), CITYSCAPES_TABLE, tmp_path)
+    digests = []
+    before = torch.get_num_threads()
+    for torch_threads, threads in ((1, Threads(1, 1, 1)), (2, Threads(1, 1, 1)), (3, Threads(2, 4, 2))):
+        torch.set_num_threads(torch_threads)
+        outputs = Outputs(tmp_path / f"out{torch_threads}", features=("npz",))
+        works = list(predict(network, list(enumerate(entries)), scoring, outputs, threads))
+        digests.append([work.files for work in works])
+        assert torch.get_num_threads() == torch_threads
+    torch.set_num_threads(before)
+    assert digests[0] == digests[1] == digests[2]

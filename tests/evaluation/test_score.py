@@ -17,7 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluation
-from evaluation.report import image_line, scores_as_data, summary, write_class_table, write_image_table, write_json
+from evaluation.classes import plain_table
+from evaluation.protocols import Result, Settings, Tally, protocol
+from evaluation.report.data import scores as scores_as_data
+from evaluation.report.data import write_json
+from evaluation.report.tables import write_class_table, write_image_table
+from evaluation.report.text import image_line, summary
 from evaluation.score import EPS, ImageScore, Scores, score_image
 from prototxt.errors import InputError
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
@@ -38,7 +43,13 @@ SCENARIOS = scenarios()
 
 def text(scores: Scores) -> str:
     lines = [image_line(i, len(scores.images), image) for i, image in enumerate(scores.images, start=1)]
-    return "\n".join([*lines, summary(scores), ""])
+    return "\n".join([*lines, summary(result_of(scores)), ""])
+
+
+def result_of(scores: Scores) -> Result:
+    """What the official protocol says of these images."""
+    official = protocol("official", Settings(plain_table(scores.num_classes)))
+    return Tally(official, dict(enumerate(scores.images))).result()
 
 
 def assert_same_values(scores: Scores, exact: str) -> None:
@@ -219,7 +230,7 @@ def test_number_of_classes(root: Path, classes: int) -> None:
 def test_other_numbers_of_classes(root: Path) -> None:
     scores = evaluation.score(root / "gray", root / "list.txt", root, 5)
     assert scores.iou.shape == (5,)
-    assert "  5          class 4: 1.0000\nMean IoU over 5 classes: 100.00%" in summary(scores)
+    assert "  5          class 4: 1.0000\nMean IoU over 5 classes: 100.00%" in summary(result_of(scores))
 
 
 def test_without_labels(root: Path) -> None:
@@ -232,9 +243,10 @@ def test_tables(root: Path) -> None:
     ignored = np.full((6, 8), 255, np.uint8)
     write_label_map(root / "l" / "b.png", ignored)
     scores = score_root(root)
-    write_class_table(root / "classes.csv", scores)
-    write_image_table(root / "images.csv", scores)
-    write_json(root / "report.json", {"scores": scores_as_data(scores)})
+    result = result_of(scores)
+    write_class_table(root / "classes.csv", result)
+    write_image_table(root / "images.csv", result)
+    write_json(root / "report.json", {"scores": scores_as_data(result)})
     classes = (root / "classes.csv").read_text().splitlines()
     assert classes[0] == "train_id,name,iou,intersection,union"
     assert [float(line.split(",")[2]) for line in classes[1:]] == scores.iou.tolist()

@@ -1,0 +1,203 @@
+"""One evaluation, from what the user asks for to what is reported."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prototxt.errors import InputError
+from pytorch_icnet import console
+
+from .classes import CITYSCAPES_TABLE, ClassTable, plain_table
+from .distributed import Group
+from .journal import digest
+from .labels import find_label
+from .lists import Entry, ImageList, locate, read_list, refuse_equal_stems
+from .network import Network, open_network
+from .options import Options
+from .outputs import FEATURES, Outputs
+from .pipeline import Scoring, score_files
+from .progress import Log
+from .protocols import Protocol, Result, Settings, Tally, protocol
+from .run import Run
+from .score import ImageScore, first_lines
+
+Show = Callable[[int, int, ImageScore], None]
+"""Is told of each scored image in the order of the list: its number from 1, of how many, and its score."""
+
+_SCORING_THREADS = 4
+
+
+@dataclass
+class Evaluation:
+    """What came of an evaluation."""
+
+    data: dict[str, Any]
+    """For the JSON report, without the scores."""
+    entries: Sequence[Entry]
+    scoring: Scoring
+    predictions: Path
+    """The folder of label maps."""
+    root: Path | None
+    """Where reports are written besides those that are asked for by name."""
+    results: list[Result] = field(default_factory=list)
+    """By protocol, in their order; none where the list has no labels."""
+
+
+def predict_and_score(options: Options, group: Group, log: Log, show: Show) -> Evaluation:
+    """Predict the images of a list and, where it has labels, score them.
+
+    Raises:
+        InputError: something cannot be used; nothing has been written yet where it could be seen before.
+    """
+    prepared = group.together(lambda: _prepare(options, group, log))
+    run, entries = prepared.run, prepared.entries
+    labelled = [place for place, entry in enumerate(entries) if entry.label is not None]
+    numbers = {place: number for number, place in enumerate(labelled, start=1)}
+    share, timing = run.execute(
+        entries, resume=options.resume, show=lambda place, image: show(numbers[place], len(labelled), image)
+    )
+    results = [tally.result() for tally in share.tallies.values()] if labelled and group.leads else []
+    data = {**prepared.data, **run.network.as_data(), "timing": timing}
+    return Evaluation(data, entries, run.scoring, run.outputs.gray("").parent, run.outputs.root, results)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    run: Run
+    entries: tuple[Entry, ...]
+    data: dict[str, Any]
+
+
+def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
+    """Everything that can fail before the first image is predicted."""
+    assert options.weights is not None
+    listed = _listed(options)
+    entries = _chosen(listed.entries, options)
+    refuse_equal_stems(entries, listed.path)
+    entries = _present(entries, options, log, "image")
+    if listed.has_labels:
+        entries = _with_labels(entries, options, log)
+    table = _table(options)
+    network = open_network(
+        options.weights,
+        _device(options, group),
+        input_size=options.input_size,
+        num_classes=options.num_classes if table is None else table.num_classes,
+    )
+    table = table or plain_table(network.num_classes)
+    scoring = Scoring(_protocols(options, table, network), table, options.data_root)
+    overlay = options.alpha if options.save_overlay else None
+    outputs = Outputs(options.save_root or Path("results"), _features(options), overlay, table.palette)
+    run = Run(network, scoring, outputs, log, group, options.workers)
+    return _Prepared(run, entries, _data(options, listed, scoring))
+
+
+def score_only(options: Options, log: Log, show: Show) -> Evaluation:
+    """Score the label maps in a folder.
+
+    Raises:
+        InputError: something cannot be used.
+    """
+    folder = options.score_only
+    assert folder is not None
+    listed = _listed(options)
+    entries = listed.entries if options.strict_list else first_lines(listed, folder, log.say)
+    entries = _present(_chosen(entries, options), options, log, "label")
+    table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
+    scoring = Scoring(_protocols(options, table, None), table, options.data_root)
+    tallies: dict[str, Tally] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
+    first = next(iter(tallies.values()))
+    with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as works:
+        for work in works:
+            if work.skipped:
+                log.say(work.skipped)
+            for name, record in work.records.items():
+                tallies[name].add(work.index, record)
+            if work.index in first.images:
+                show(work.index + 1, len(entries), first.images[work.index])
+    data = {**_data(options, listed, scoring), "predictions": str(folder)}
+    results = [tally.result() for tally in tallies.values()]
+    return Evaluation(data, entries, scoring, folder, options.save_root, results)
+
+
+def _listed(options: Options) -> ImageList:
+    assert options.list_file is not None
+    return read_list(options.list_file)
+
+
+def _table(options: Options) -> ClassTable | None:
+    return None
+
+
+def _protocols(options: Options, table: ClassTable, network: Network | None) -> list[Protocol]:
+    settings = Settings(table=table, scales=options.scales, flip=options.flip)
+    if network is not None:
+        settings = dataclasses.replace(settings, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+    return [protocol(name, settings) for name in options.protocols]
+
+
+def _device(options: Options, group: Group) -> Any:
+    device = console.device(options.device)
+    if device.type == "cuda" and device.index is None and group.size > 1:
+        return console.device(f"cuda:{group.local_rank}")
+    return device
+
+
+def _features(options: Options) -> tuple[str, ...]:
+    if options.save_feat is None:
+        return ()
+    return FEATURES if options.save_feat == "both" else (options.save_feat,)
+
+
+def _data(options: Options, listed: ImageList, scoring: Scoring) -> dict[str, Any]:
+    """What is known of an evaluation before it begins."""
+    return {
+        "protocols": [protocol.as_data() for protocol in scoring.protocols],
+        "list": {"file": listed.path.name, "sha256": digest(listed.path), "lines": len(listed.entries)},
+        "settings": options.chosen(),
+        "versions": console.versions(),
+    }
+
+
+def _chosen(entries: Sequence[Entry], options: Options) -> tuple[Entry, ...]:
+    chosen = tuple(entries[options.skip :][: options.limit])
+    if not chosen:
+        raise InputError(f"--skip {options.skip} leaves none of {len(entries)} lines")
+    return chosen
+
+
+def _present(entries: tuple[Entry, ...], options: Options, log: Log, what: str) -> tuple[Entry, ...]:
+    """The entries whose image or label is there; the others are an error unless they are to be skipped."""
+    present = _found(entries, options, log, what)
+    if not present:
+        raise InputError(f"no {what} is left")
+    return tuple(entry for entry in entries if entry.line in present)
+
+
+def _with_labels(entries: tuple[Entry, ...], options: Options, log: Log) -> tuple[Entry, ...]:
+    """The entries, without the labels that are not there; an error unless they are to be skipped."""
+    present = _found(entries, options, log, "label")
+    if not present:
+        raise InputError("no label is left")
+    return tuple(entry if entry.line in present else dataclasses.replace(entry, label=None) for entry in entries)
+
+
+def _found(entries: tuple[Entry, ...], options: Options, log: Log, what: str) -> set[int]:
+    """The lines of the entries whose image or label is there."""
+    paths = {
+        entry.line: locate(options.data_root, entry.image if what == "image" else entry.label or "")
+        for entry in entries
+    }
+    found = {line for line, path in paths.items() if (path.is_file() if what == "image" else find_label(path))}
+    if missing := [str(path) for line, path in paths.items() if line not in found]:
+        named = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        message = f"{len(missing)} of {len(entries)} {what}s are missing: {named}"
+        if options.on_missing != "skip":
+            raise InputError(f"{message}; is --data-root right? --on-missing skip leaves them out")
+        log.say(f"{message}; left out")
+    return found

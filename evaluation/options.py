@@ -1,0 +1,52 @@
+"""What the user asks of an evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+Size = tuple[int, int]
+"""Height and width."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of ``icnet-eval``; its help says what they mean."""
+
+    list_file: str | None
+    split: str | None
+    data_root: Path
+    weights: Path | None
+    input_size: Size | None
+    save_root: Path | None
+    device: str
+    protocols: tuple[str, ...]
+    scales: tuple[float, ...]
+    flip: bool | None
+    classes: Path | None
+    num_classes: int | None
+    score_only: Path | None
+    limit: int | None
+    skip: int
+    on_missing: str
+    strict_list: bool
+    resume: bool
+    save_feat: str | None
+    save_overlay: bool
+    alpha: float
+    test_server: Path | None
+    json_file: Path | None
+    expect: tuple[float, ...] | None
+    tolerance: float
+    audit: int | None
+    workers: int | None
+    timeout: float
+
+    def chosen(self) -> dict[str, object]:
+        """For reports: which part of the list was used, and from where."""
+        return {
+            "data_root": str(self.data_root),
+            "skip": self.skip,
+            "limit": self.limit,
+            "on_missing": self.on_missing,
+        }
