@@ -119,10 +119,9 @@ def threshold(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Ar
 def power(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     """(shift + scale x)^power; a constant where power scale is 0, whatever x is (``power_layer.cpp``)."""
     params = layer.params
-    if params.power * params.scale == 0:
-        return [np.full_like(bottoms[0], 1.0 if params.power == 0 else params.shift**params.power)]
+    x = np.zeros_like(bottoms[0]) if params.power * params.scale == 0 else params.scale * bottoms[0]
     with np.errstate(all="ignore"):
-        return [(params.shift + params.scale * bottoms[0]) ** params.power]
+        return [(params.shift + x) ** params.power]
 
 
 @formula("Exp")

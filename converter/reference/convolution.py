@@ -14,7 +14,8 @@ from prototxt import Layer
 from .registry import Array, formula
 from .shapes import along, canonical, flattened, per_axis
 
-DEPTHWISE = ("ConvolutionDepthwise", "ConvolutionDepthWise", "DepthwiseConvolution")
+DEPTHWISE = ("ConvolutionDepthwise", "ConvolutionDepthWise")
+"""Types with a group per channel; DepthwiseConvolution has those that the text says."""
 
 
 class Window:
@@ -48,7 +49,7 @@ class Window:
             yield (..., *place), (..., *seen)
 
 
-@formula("Convolution", "ConvolutionData", "HoleConvolution", "HoleConvolutionData", *DEPTHWISE)
+@formula("Convolution", "ConvolutionData", "HoleConvolution", "HoleConvolutionData", "DepthwiseConvolution", *DEPTHWISE)
 def convolution(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     """y[o, p] = bias[o] + sum over the group's channels c and places k of w[o, c, k] x[c, p stride + k dilation - pad].
 
@@ -61,7 +62,7 @@ def _convolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
     axis = canonical(layer.params.axis, x.ndim)
     channels, sizes = x.shape[axis], x.shape[axis + 1 :]
     window = Window(layer, len(sizes))
-    groups = _groups(layer, channels)
+    groups = channels if layer.type in DEPTHWISE else layer.params.group
     outputs = layer.params.num_output
     weight = blobs[0].reshape(groups, outputs // groups, channels // groups, *window.kernel)
     counts = window.positions(sizes)
@@ -74,7 +75,7 @@ def _convolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
     return _with_bias(y.reshape(*x.shape[:axis], outputs, *counts), layer, axis, blobs)
 
 
-@formula("Deconvolution", "DeconvolutionDepthwise")
+@formula("Deconvolution")
 def deconvolution(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     """The transpose of convolution: each input value adds its kernel to the output (``deconv_layer.cpp``)."""
     return [_deconvolve(layer, x, blobs) for x in bottoms]
@@ -84,7 +85,7 @@ def _deconvolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
     axis = canonical(layer.params.axis, x.ndim)
     channels, sizes = x.shape[axis], x.shape[axis + 1 :]
     window = Window(layer, len(sizes))
-    groups = channels if layer.type.endswith("Depthwise") else layer.params.group
+    groups = layer.params.group
     outputs = layer.params.num_output
     weight = blobs[0].reshape(groups, channels // groups, outputs // groups, *window.kernel)
     padded = [s * (n - 1) + e for s, n, e in zip(window.stride, sizes, window.extent(), strict=True)]
@@ -100,14 +101,6 @@ def _deconvolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
 
 def _with_bias(y: Array, layer: Layer, axis: int, blobs: list[Array]) -> Array:
     return np.add(y, along(blobs[1].reshape(-1), axis, y.ndim)) if layer.params.bias_term else y
-
-
-def _groups(layer: Layer, channels: int) -> int:
-    """A depthwise layer has a group per channel; DepthwiseConvolution may also say another number."""
-    depthwise = layer.type in DEPTHWISE
-    if depthwise and not (layer.type == "DepthwiseConvolution" and layer.params.is_set("group")):
-        return channels
-    return int(layer.params.group)
 
 
 @formula("Im2col")
