@@ -93,7 +93,7 @@ def register(
         bottoms, tops: the number that the type takes: exactly n, or (least, most) with None for no limit.
         one_top_each: there must be as many tops as bottoms.
         automatic_tops: tops that the text leaves out are made.
-        limits: what Caffe's type can do and this one cannot, for the table of supported types.
+        limits: in what this type falls short of Caffe's, for the table of supported types.
     """
 
     def decorate(translate: Translator) -> Translator:

@@ -165,6 +165,12 @@ def params_of(layer: Any) -> Params:
     return Params({**others, **params}, frozenset(set_names), own)
 
 
+def default_params(type_name: str) -> Params:
+    """The parameters that a layer of this type has when its text sets none."""
+    own = own_field(type_name, [])
+    return Params({}) if own is None else _params(getattr(schema.message("LayerParameter")(), own))
+
+
 def own_field(type_name: str, set_fields: list[str]) -> str | None:
     """The field of LayerParameter with the parameters of ``type_name``; for an unknown type the only one set."""
     if type_name in MESSAGE_OF_TYPE:

@@ -45,7 +45,7 @@ _LIMITS = "at most three spatial axes"
 def convolution(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """Cross-correlation with zero padding over the axes after ``axis``, the same for every bottom.
 
-    Blobs: weights (num_output, channels / group, *kernel), bias (num_output). The length of an axis becomes
+    Blobs: weights (num_output, channels / group, kernel), bias (num_output). The length of an axis becomes
     (n + 2 pad - (dilation (kernel - 1) + 1)) / stride + 1. ``engine`` and ``force_nd_im2col`` change nothing.
     """
     return _build(params, shapes, blobs, transposed=False)
@@ -55,7 +55,7 @@ def convolution(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Mod
 def deconvolution(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """The transpose of a convolution: every value of the bottom spreads the kernel into the top.
 
-    Blobs: weights (channels, num_output / group, *kernel), bias (num_output). The length of an axis becomes
+    Blobs: weights (channels, num_output / group, kernel), bias (num_output). The length of an axis becomes
     stride (n - 1) + dilation (kernel - 1) + 1 - 2 pad.
     """
     return _build(params, shapes, blobs, transposed=True)

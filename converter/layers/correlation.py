@@ -61,7 +61,7 @@ class Correlation(nn.Module):
         return f"kernel={self.kernel}, reach={self.reach}, pad={self.pad}, stride={self.stride}, step={self.step}"
 
 
-@register("Correlation", bottoms=2, tops=1, limits="single_direction and do_abs")
+@register("Correlation", bottoms=2, tops=1, limits="no single_direction, no do_abs")
 def correlation(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """MULTIPLY or SUBTRACT, over displacements up to ``max_displacement`` in steps of ``stride_2``, both ways."""
     need_axes(shapes[0], 4, 4)

@@ -38,7 +38,7 @@ class InnerProduct(nn.Module):
         return f"{list(self.weight.shape)}, axis={self.axis}" + (", transposed" if self.transposed else "")
 
 
-@register("InnerProduct", bottoms=1, tops=1, limits="normalize, of face recognition's forks")
+@register("InnerProduct", bottoms=1, tops=1, limits="no normalize (face recognition's forks)")
 def inner_product(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``inner_product_layer.cpp``: W x + b, where x is all that follows ``axis``.
 

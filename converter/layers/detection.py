@@ -257,9 +257,13 @@ def overlaps(box: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
     return torch.where(common > 0, common / (own + areas - common), 0)
 
 
-@register(
-    "DetectionOutput", bottoms=3, tops=1, limits="writes no files (save_output_param); RefineDet's further bottoms"
+_LIMITS = (
+    "no files (save_output_param), none of RefineDet's further bottoms; "
+    "the scores decide how it runs, so torch.export and ONNX cannot take it"
 )
+
+
+@register("DetectionOutput", bottoms=3, tops=1, limits=_LIMITS)
 def detection_output(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """Locations, scores and prior boxes to detections, 1 x 1 x n x 7; how many is known only after the run."""
     locations, scores, priors = shapes

@@ -34,7 +34,7 @@ class Im2col(nn.Module):
         return x.permute(order).flatten(self.axis, self.axis + dims)
 
 
-@register("Im2col", bottoms=1, tops=1, limits="a dilation of 0 and a kernel beyond the padded bottom")
+@register("Im2col", bottoms=1, tops=1, limits="no dilation of 0, no kernel beyond the padded bottom")
 def im2col(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``im2col_layer.cpp``: each output position holds the values under the kernel there, zero in the padding."""
     shape = shapes[0]

@@ -119,7 +119,7 @@ def _along(x: torch.Tensor, length: int, axis: int) -> torch.Tensor:
     return x.index_select(axis, indices) * (1 - fractions) + after * fractions
 
 
-@register("Resize", bottoms=1, tops=1, limits="the layers of other forks with that name (by scale, nearest pixel)")
+@register("Resize", bottoms=1, tops=1, limits="none of the other forks' layers of this name")
 def resize(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``resize_layer.cpp`` of the fork with ``is_pyramid_test``: bilinear, from the top left corner.
 

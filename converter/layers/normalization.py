@@ -19,7 +19,7 @@ from .shapes import Shape, in_place, legacy_shape, need_axes
 _SEGNET = ("scale_filler", "shift_filler", "bn_mode", "var_eps")
 
 
-@register("BN", "BNData", bottoms=1, tops=1, limits="SegNet's further tops, the batch's mean and variance")
+@register("BN", "BNData", bottoms=1, tops=1, limits="none of SegNet's further tops")
 def bn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """(x - mean) * (variance + eps)^-0.5 * slope + bias (``bn_layer.cpp`` of the PSPNet fork).
 

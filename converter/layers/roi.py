@@ -15,6 +15,7 @@ from ..registry import register
 from .shapes import Shape, need_axes
 
 Spans = list[list[tuple[int, int]]]
+_LIMITS = "the regions' values decide how it runs, so torch.export and ONNX cannot take it"
 
 
 class ROIPooling(nn.Module):
@@ -108,7 +109,7 @@ def spans(start: torch.Tensor, extent: torch.Tensor, bins: int, length: int) -> 
     return [list(zip(firsts, lasts, strict=True)) for firsts, lasts in zip(first, last, strict=True)]
 
 
-@register("ROIPooling", bottoms=2, tops=1)
+@register("ROIPooling", bottoms=2, tops=1, limits=_LIMITS)
 def roi_pooling(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``roi_pooling_layer.cpp`` of Fast R-CNN's fork: regions with corners rounded to pixels, into equal bins."""
     _check_regions(shapes)
@@ -117,7 +118,7 @@ def roi_pooling(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Mod
     return ROIPooling((params.pooled_h, params.pooled_w), params.spatial_scale)
 
 
-@register("PSROIPooling", bottoms=2, tops=1)
+@register("PSROIPooling", bottoms=2, tops=1, limits=_LIMITS)
 def psroi_pooling(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``psroi_pooling_layer.cu`` of R-FCN's fork: position-sensitive, group_size x group_size bins."""
     _check_regions(shapes)

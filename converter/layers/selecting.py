@@ -178,7 +178,7 @@ class Filter(nn.Module):
         return tuple(blob[chosen] for blob in blobs)
 
 
-@register("Filter", bottoms=(2, None), tops=(1, None))
+@register("Filter", bottoms=(2, None), tops=(1, None), limits="before a run its tops count as having all items")
 def filter_(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
     """``filter_layer.cpp``: a top for each bottom but the last, which selects items of the batch; tops may be empty."""
     *chosen, selector = shapes
