@@ -1,5 +1,6 @@
 # make demo    install, then convert, evaluate and time a small model on generated images
 # make test    install, then lint, check types and run the tests
+# make crosscheck    install, then compare with cityscapesScripts in a virtual environment of their own
 # make venv    install only: a virtual environment in .venv, with the versions of constraints.txt
 #
 # PYTHON=... makes the environment (3.11 or later), VENV=... names its folder.
@@ -7,10 +8,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+CROSSCHECK := $(VENV)-crosscheck
 INSTALLED := $(VENV)/installed
 OUT := demo/out
 
-.PHONY: venv demo test clean
+.PHONY: venv demo test crosscheck clean
 
 venv: $(INSTALLED)
 
@@ -41,5 +43,14 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# cityscapesScripts' NumPy 1.26 needs Python 3.11 or 3.12.
+crosscheck: $(INSTALLED) $(CROSSCHECK)/installed
+	CROSSCHECK_PYTHON=$(abspath $(CROSSCHECK))/bin/python $(BIN)/pytest tests/crosscheck/crosscheck.py
+
+$(CROSSCHECK)/installed: tests/crosscheck/requirements.txt
+	$(PYTHON) -m venv $(CROSSCHECK)
+	$(CROSSCHECK)/bin/python -m pip install -r $<
+	touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT) build dist *.egg-info
+	rm -rf $(VENV) $(CROSSCHECK) $(OUT) build dist *.egg-info
