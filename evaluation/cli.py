@@ -10,11 +10,12 @@ import click
 from pytorch_icnet import console
 
 from .distributed import LOST, Group, processes
-from .job import Evaluation, predict_and_score, score_only
+from .job import predict_and_score, score_only
 from .options import Options
 from .progress import Log, beside_bar
 from .protocols import PROTOCOLS
-from .report import data, tables, text
+from .report.publish import publish
+from .report.text import image_line
 from .score import ImageScore
 from .signals import terminable
 
@@ -35,7 +36,16 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--limit", type=click.IntRange(1), help="Use at most so many lines of the list.")
 @click.option("--skip", type=click.IntRange(0), default=0, help="Leave out so many lines at the beginning.")
 @click.option("--resume", is_flag=True, help="Keep the whole results of an interrupted run.")
-@click.option("--save-feat", is_flag=True, help="Also write the probabilities, about 160 MB per image.")
+@click.option(
+    "--save-feat",
+    is_flag=False,
+    flag_value="mat",
+    type=click.Choice(["mat", "npz", "both"]),
+    help="Also write the probabilities, about 160 MB per image.  [mat where no kind is given]",
+)
+@click.option("--save-overlay", is_flag=True, help="Also write the colours blended over the images.")
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")
+@click.option("--test-server", type=_FILE, metavar="ZIP", help="Write label ids for Cityscapes' test server.")
 @click.option(
     "--on-missing",
     type=click.Choice(["fail", "skip"]),
@@ -52,7 +62,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--workers", type=click.IntRange(1), help="Images in the net at once.  [default: one per core, up to 8]")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
 @click.option("--json", "json_file", type=_FILE, help="Write the results as JSON.")
-def main(protocol: str, save_feat: bool, timeout: float, **others: Any) -> None:
+@click.option("--html", "html_file", type=_FILE, help="Write the results as a page.  [default: below --save-root]")
+def main(protocol: str, timeout: float, **others: Any) -> None:
     """Predict the images of a list and score the label maps, with the arithmetic of ICNet's original evaluation.
 
     Images, labels and lists are those of Cityscapes or laid out alike; labels are trainIds. A list without labels is
@@ -60,15 +71,11 @@ def main(protocol: str, save_feat: bool, timeout: float, **others: Any) -> None:
     """
     options = Options(
         protocols=(protocol,),
-        save_feat="mat" if save_feat else None,
         timeout=timeout,
         split=None,
         scales=(1.0,),
         flip=None,
         classes=None,
-        save_overlay=False,
-        alpha=0.5,
-        test_server=None,
         expect=None,
         tolerance=0.1,
         audit=None,
@@ -76,7 +83,7 @@ def main(protocol: str, save_feat: bool, timeout: float, **others: Any) -> None:
     )
     _refuse_wrong_use(options)
     if options.score_only is not None:
-        _report(score_only(options, Log(), _show), options)
+        publish(score_only(options, Log(), _show), options)
         return
     with processes(console.device(options.device).type, timeout) as group:
         try:
@@ -91,7 +98,7 @@ def _predict(options: Options, group: Group) -> None:
     with Log(quiet=not group.leads) as log, terminable(LOST if group.size > 1 else _ENDED):
         evaluation = predict_and_score(options, group, log, _show)
         if group.leads:
-            _report(evaluation, options)
+            publish(evaluation, options)
 
 
 def _refuse_wrong_use(options: Options) -> None:
@@ -103,27 +110,4 @@ def _refuse_wrong_use(options: Options) -> None:
 
 def _show(number: int, total: int, image: ImageScore) -> None:
     with beside_bar():
-        click.echo(text.image_line(number, total, image))
-
-
-def _report(evaluation: Evaluation, options: Options) -> None:
-    """Print the summary; write the tables below the save root, and the JSON file."""
-    report, results = evaluation.data, evaluation.results
-    if not results:
-        click.echo(f"{report['timing']['images']} images predicted; the list has no labels to score with")
-    else:
-        for result in results:
-            click.echo(text.summary(result))
-        report["scores"] = data.scores(results[0])
-        report["published"] = data.comparison(report.get("weights", {}), results[0])
-        if report["published"]:
-            click.echo(text.comparison(report["published"], len(results[0].images)))
-    if "timing" in report:
-        click.echo(text.timing(report["timing"]))
-    if evaluation.root is not None:
-        if results:
-            tables.write_class_table(evaluation.root / "classes.csv", results[0])
-            tables.write_image_table(evaluation.root / "images.csv", results[0])
-        data.write_json(evaluation.root / "report.json", report)
-    if options.json_file is not None:
-        data.write_json(options.json_file, report)
+        click.echo(image_line(number, total, image))

@@ -91,8 +91,13 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
     )
     table = table or plain_table(network.num_classes)
     scoring = Scoring(_protocols(options, table, network), table, options.data_root)
-    overlay = options.alpha if options.save_overlay else None
-    outputs = Outputs(options.save_root or Path("results"), _features(options), overlay, table.palette)
+    outputs = Outputs(
+        options.save_root or Path("results"),
+        _features(options),
+        overlay=options.save_overlay,
+        alpha=options.alpha,
+        palette=table.palette,
+    )
     run = Run(network, scoring, outputs, log, group, options.workers)
     return _Prepared(run, entries, _data(options, listed, scoring))
 

@@ -36,6 +36,7 @@ class Options:
     alpha: float
     test_server: Path | None
     json_file: Path | None
+    html_file: Path | None
     expect: tuple[float, ...] | None
     tolerance: float
     audit: int | None

@@ -29,8 +29,9 @@ class Outputs:
     root: Path
     features: tuple[str, ...] = ()
     """Of :data:`FEATURES`."""
-    overlay: float | None = None
-    """How much of the blend is colour, 0 to 1; None: no overlay."""
+    overlay: bool = False
+    alpha: float = 0.5
+    """How much of the overlay is colour, 0 to 1."""
     palette: Bytes = field(default_factory=lambda: PALETTE)
     """uint8 256x3, red green blue."""
 
@@ -52,7 +53,7 @@ class Outputs:
 
     def files(self, stem: str) -> list[Path]:
         """All files of an image."""
-        overlay = [self.blended(stem)] if self.overlay is not None else []
+        overlay = [self.blended(stem)] if self.overlay else []
         return [self.gray(stem), self.color(stem), *overlay, *(self.feature(stem, kind) for kind in self.features)]
 
     def write(self, stem: str, labels: Bytes, image: Bytes | None = None, probabilities: Floats | None = None) -> None:
@@ -65,10 +66,10 @@ class Outputs:
             probabilities: float32 HxWxC; needed for features.
         """
         write_coloured(self.color(stem), labels, self.palette)
-        if self.overlay is not None:
+        if self.overlay:
             assert image is not None
             with whole_file(self.blended(stem)) as temporary:
-                blended = blend(image, self.palette[labels], self.overlay)
+                blended = blend(image, self.palette[labels], self.alpha)
                 temporary.write_bytes(cv2.imencode(".png", blended[..., ::-1])[1].tobytes())
         for kind in self.features:
             assert probabilities is not None

@@ -91,12 +91,12 @@ class Scoring:
             work.skipped = f"{path}: no such label; skipped"
             return
         with work.timed("score"):
-            truth = self._truth(path)
+            truth = self.truth(path)
             for protocol in self.protocols:
                 record = protocol.measure(predictions[protocol.name], truth, work.entry.image)
                 work.records[protocol.name] = record
 
-    def _truth(self, path: Path) -> Truth:
+    def truth(self, path: Path) -> Truth:
         instances = any(protocol.needs_instances for protocol in self.protocols)
         return read_truth(path, self.table, instances=instances, kind=self.label_kind)
 

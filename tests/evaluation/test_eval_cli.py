@@ -78,10 +78,12 @@ def test_predict_and_score(root: Path) -> None:
     assert list(files(root / "results")) == [
         "classes.csv",
         *(f"color/{name}.png" for name in "abcd"),
+        "confusion.csv",
         *(f"gray/{name}.png" for name in "abcd"),
         "images.csv",
         "journal.0.jsonl",
         "log.txt",
+        "report.html",
         "report.json",
         "run.json",
     ]

@@ -155,7 +155,7 @@ def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry]
 
 
 def test_overlay(entries: list[Entry], tmp_path: Path) -> None:
-    outputs = run(Quarter(), entries[:1], tmp_path, overlay=0.25)
+    outputs = run(Quarter(), entries[:1], tmp_path, overlay=True, alpha=0.25)
     image, colour = read_image(tmp_path / "i1.png"), read_image(outputs.color("i1"))
     exact = 0.75 * image + 0.25 * colour
     assert np.abs(read_image(outputs.blended("i1")) - exact).max() <= 0.5
