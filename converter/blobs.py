@@ -87,6 +87,8 @@ class Blobs(Sequence[torch.Tensor]):
         if any(n < 0 for n in shape):
             raise LayerError(f"blob {len(self.shapes)} would have the shape {list(shape)}")
         check_count(shape)
+        if filler is not None and 0 in shape:
+            raise LayerError(f"blob {len(self.shapes)} would have the shape {list(shape)}, which a filler cannot fill")
         index = len(self.shapes)
         self.shapes.append(shape)
         spec = self.specs[index] if index < len(self.specs) else None

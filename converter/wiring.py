@@ -20,6 +20,7 @@ from .blobs import Blobs, Shape, check_count, fits
 from .errors import LayerError, NetError, UnsupportedLayersError
 from .layers.inputs import INPUT_TYPES
 from .names import unique_names
+from .registry import LayerType
 
 BlobsOf = Callable[[Layer], Blobs]
 
@@ -155,7 +156,7 @@ def _step(
                 "put an Input layer with a shape in place of the data layer"
             )
         return Step(layer, name, None, bottoms, shapes, [None] * len(layer.tops), blobs, False)
-    module = layer_type.build(layer, known, blobs).eval()
+    module = _built(layer_type, layer, known, blobs)
     blobs.finish()
     _check_text_blobs(layer, blobs)
     tops = infer_tops(module, known)
@@ -166,6 +167,16 @@ def _step(
     if len(top_shapes) < len(layer.tops):
         raise LayerError(f"produces {len(top_shapes)} tops, the text names {len(layer.tops)}")
     return Step(layer, name, module, bottoms, shapes, [*top_shapes[: len(layer.tops)]], blobs, returns_tuple)
+
+
+def _built(layer_type: LayerType, layer: Layer, shapes: list[Shape], blobs: Blobs) -> nn.Module:
+    """The module of a layer; arithmetic that fails on its parameters is an error in them."""
+    try:
+        return layer_type.build(layer, shapes, blobs).eval()
+    except LayerError:
+        raise
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        raise LayerError(f"cannot be built with these parameters: {_first_line(error)}") from error
 
 
 def _input_shape(net: Net, layer: Layer, top: str) -> Shape | None:
@@ -201,9 +212,13 @@ def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tup
     try:
         with torch.no_grad():
             return functional_call(module, state, bottoms)  # type: ignore[no-any-return]
-    except (RuntimeError, ValueError, IndexError) as error:
-        reason = str(error).partition("\n")[0]
-        raise LayerError(f"cannot take bottoms of {[list(shape) for shape in shapes]}: {reason}") from error
+    except (ArithmeticError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        bottoms_text = [list(shape) for shape in shapes]
+        raise LayerError(f"cannot take bottoms of {bottoms_text}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

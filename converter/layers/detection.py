@@ -78,8 +78,9 @@ def prior_box(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Modul
     legacy_shape(shapes[0])
     if len(shapes[0]) != 4 or min(shapes[0][2:]) < 1:
         raise LayerError(f"needs a 4-D feature map with pixels, has {list(shapes[0])}")
-    if not params.min_size or min(params.min_size) <= 0:
-        raise LayerError("needs min_size, above 0")
+    sizes = (*params.min_size, *params.max_size, *params.aspect_ratio)
+    if not params.min_size or not all(0 < size < math.inf for size in sizes):
+        raise LayerError("needs min_size; it, max_size and aspect_ratio must be above 0")
     if params.max_size and len(params.max_size) != len(params.min_size):
         raise LayerError(f"{len(params.max_size)} max_size for {len(params.min_size)} min_size")
     if any(most <= least for least, most in zip(params.min_size, params.max_size, strict=False)):

@@ -130,7 +130,10 @@ def resize(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     if not all(params.is_set(name) for name in names):
         raise LayerError(f"needs {names[0]} and {names[1]}")
     if params.is_pyramid_test:
-        module = Resize(None, (params.out_height_scale, params.out_width_scale))
+        scale = (params.out_height_scale, params.out_width_scale)
+        if not all(0 < factor < 2**31 for factor in scale):
+            raise LayerError(f"the scales {list(scale)} must be above 0")
+        module = Resize(None, scale)
     else:
         module = Resize((params.height, params.width))
     if min(module.output_size(shapes[0])) < 1 or min(shapes[0][2:]) < 1:

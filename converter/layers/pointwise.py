@@ -72,8 +72,12 @@ class Exp(nn.Module):
 def exp(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """base^(scale * x + shift); base -1, the default, is e (``exp_layer.cpp``)."""
     log_base = _log_base(params)
-    outer = math.exp(params.shift) if params.base == -1 else params.base**params.shift if params.shift else 1.0
-    return Exp(log_base * params.scale, outer)
+    return Exp(log_base * params.scale, _exp(log_base * params.shift))
+
+
+def _exp(x: float) -> float:
+    """e^x, infinite where Python would raise an error."""
+    return float(torch.tensor(x, dtype=torch.float64).exp())
 
 
 class Log(nn.Module):
