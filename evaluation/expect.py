@@ -1,0 +1,124 @@
+"""Whether an evaluation gave the figures that were expected of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prototxt.errors import InputError
+from pytorch_icnet.known_weights import KNOWN_WEIGHTS, by_md5
+
+from .protocols import Result
+
+TOLERANCE = 0.1
+"""Percent points. Published figures have one digit after the point, so rounding alone accounts for 0.05."""
+
+_KEYS = ("mean_iou", "pixel_accuracy")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A figure that is expected."""
+
+    key: str
+    """Of a figure of the protocol."""
+    percent: float
+    source: str = ""
+    """Where it was published."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A figure beside what was expected of it."""
+
+    expected: Expected
+    measured: float
+    """Percent; NaN where undefined."""
+    met: bool
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Some figures beside what was expected of them."""
+
+    lines: tuple[Line, ...]
+    tolerance: float
+    """Percent points."""
+
+    @property
+    def met(self) -> bool:
+        """Whether all figures are within the tolerance; an undefined one is not."""
+        return all(line.met for line in self.lines)
+
+    def as_text(self) -> str:
+        """A line per figure."""
+        return "\n".join(self._text(line) for line in self.lines)
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON, in percent; with the text, for pages."""
+        figures = [
+            {
+                "key": line.expected.key,
+                "measured": line.measured,
+                "expected": line.expected.percent,
+                "source": line.expected.source,
+                "met": line.met,
+            }
+            for line in self.lines
+        ]
+        return {"met": self.met, "tolerance": self.tolerance, "figures": figures, "text": self.as_text()}
+
+    def _text(self, line: Line) -> str:
+        measured = "undefined" if math.isnan(line.measured) else f"{line.measured:.2f}%"
+        source = f" ({line.expected.source})" if line.expected.source else ""
+        return (
+            f"{'As expected' if line.met else 'NOT as expected'}: {line.expected.key} {measured}, "
+            f"expected {line.expected.percent:g}% within {self.tolerance:g}{source}"
+        )
+
+
+def given(values: Sequence[float]) -> tuple[Expected, ...]:
+    """A mean IoU and, where there is a second value, a pixel accuracy; percent.
+
+    Raises:
+        InputError: no such values.
+    """
+    if not 1 <= len(values) <= len(_KEYS) or not all(0 <= value <= 100 for value in values):
+        raise InputError("expected a mean IoU and perhaps a pixel accuracy, in percent, such as 67.7 94.5")
+    return tuple(Expected(key, value) for key, value in zip(_KEYS, values, strict=False))
+
+
+def published(md5: str) -> tuple[Expected, ...]:
+    """The figures that were published for weights, which their md5 tells.
+
+    They belong to all images of a split of Cityscapes, which the source names.
+
+    Raises:
+        InputError: nothing is known of them.
+    """
+    known = by_md5(md5)
+    if known is None:
+        names = ", ".join(weights.file for weights in KNOWN_WEIGHTS)
+        raise InputError(f"nothing is published of these weights; say what to expect, or use one of {names}")
+    source = f"{known.source}, {known.split}"
+    values = (known.mean_iou, known.pixel_accuracy)
+    return tuple(Expected(key, value, source) for key, value in zip(_KEYS, values, strict=True) if value is not None)
+
+
+def compare(result: Result, expected: Sequence[Expected], tolerance: float = TOLERANCE) -> Comparison:
+    """A protocol's figures beside what is expected of them.
+
+    Raises:
+        InputError: the protocol has no such figure.
+    """
+    lines = []
+    for item in expected:
+        keys = [figure.key for figure in result.figures]
+        if item.key not in keys:
+            raise InputError(f"the protocol {result.protocol} has no figure {item.key}; it has {', '.join(keys)}")
+        measured = 100 * result[item.key]
+        # A billionth for 0.1 itself, which binary fractions do not hit.
+        lines.append(Line(item, measured, abs(measured - item.percent) <= tolerance + 1e-9))
+    return Comparison(tuple(lines), tolerance)
