@@ -29,6 +29,7 @@ from pytorch_icnet.imaging.palette import IGNORED
 from .classes import MAX_CLASSES, ClassEntry, ClassTable, Colour, default_colour
 
 _MAX_BYTES = 1 << 20
+_MAX_ROWS = 256
 _MAX_NAME = 100
 
 _OTHER_NAMES = {"color": "colour", "ignoreineval": "ignore", "label": "name", "labelid": "id"}
@@ -82,6 +83,8 @@ def _key(name: str) -> str:
 
 
 def _entries(rows: Sequence[Row]) -> list[ClassEntry]:
+    if len(rows) > _MAX_ROWS:
+        raise ValueError(f"{len(rows)} rows; 8-bit labels hold {_MAX_ROWS} ids")
     entries: list[ClassEntry] = []
     scored = 0
     for number, row in enumerate(rows):

@@ -20,6 +20,8 @@ ROOT_VARIABLE = "CITYSCAPES_DATASET"
 """The environment variable by which cityscapesScripts, too, find the data."""
 
 _MAX_BYTES = 1 << 26
+_MAX_LINES = 1_000_000
+_MAX_LINE = 10_000
 
 _IMAGE = "_leftImg8bit"
 
@@ -76,6 +78,8 @@ def read_list(name: str | os.PathLike[str]) -> ImageList:
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if text.count("\n") + text.count("\r") > 2 * _MAX_LINES:
+        raise InputError(f"{path}: more than {_MAX_LINES} lines; not a list of images")
     entries = tuple(
         _entry(path, number, fields)
         for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)
@@ -167,6 +171,8 @@ def _find(name: str | os.PathLike[str]) -> Path:
 
 def _fields(path: Path, number: int, line: str) -> list[str]:
     """The names in a line; none in a blank line and a comment."""
+    if len(line) > _MAX_LINE:
+        raise InputError(f"{path}:{number}: a line of {len(line)} characters; not a list of images")
     fields: list[str] = []
     line = line.strip(_SPACE)
     position = 0

@@ -23,7 +23,7 @@ from .classes import INSTANCES, ClassTable
 _GROUP = "group"
 """What an object's label ends with where single instances could not be told apart."""
 
-_MAX_BYTES = 1 << 24
+_MAX_BYTES = 1 << 22
 _MAX_COORDINATE = 1 << 20
 _MAX_WORK = 1 << 31
 """Pixels and edges that drawing may visit; Cityscapes' own files stay below a tenth of it."""

@@ -110,7 +110,7 @@ def test_several_ids_of_one_class(path: Path) -> None:
         ('[{"name": "a", "colour": [1, 2]}]', "colour"),
         ('[{"name": "a", "colour": 5}]', "not a table of classes"),
         ("name\n" + "".join(f"{i}\n" for i in range(255)), "at most 253 without gaps"),
-        ("name\n" + "".join(f"{i}\n" for i in range(300)), "row 257: id"),
+        ("name\n" + "".join(f"{i}\n" for i in range(300)), "300 rows; 8-bit labels hold 256 ids"),
         ("\xff", "not a table of classes"),
     ],
 )

@@ -126,9 +126,12 @@ def test_equal_stems(path: Path) -> None:
     refuse_equal_stems(read_list(path).entries, path)
 
 
-def test_many_fields_in_a_line(path: Path) -> None:
-    path.write_text("a " * 200_000)
-    with pytest.raises(InputError, match=r"list.txt:1: 200000 fields"):
+def test_what_is_too_long_for_a_list(path: Path) -> None:
+    path.write_text("a.png\n" + "a " * 200_000)
+    with pytest.raises(InputError, match=r"list.txt:2: a line of 400000 characters"):
+        read_list(path)
+    path.write_text("\n" * 2_000_001)
+    with pytest.raises(InputError, match="more than 1000000 lines"):
         read_list(path)
 
 
