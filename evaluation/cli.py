@@ -10,28 +10,100 @@ import click
 from pytorch_icnet import console
 
 from .distributed import LOST, Group, processes
+from .expect import TOLERANCE
 from .job import predict_and_score, score_only
+from .labels import KINDS
+from .lists import data_root
 from .options import Options
+from .outputs import FEATURES
 from .progress import Log, beside_bar
-from .protocols import PROTOCOLS
+from .protocols import MULTI_SCALE, PROTOCOLS
 from .report.publish import publish
 from .report.text import image_line
 from .score import ImageScore
 from .signals import terminable
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 _ENDED = "ended from outside; what is finished is kept: run again with --resume"
+_FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@console.command("icnet-eval")
-@click.option("--list", "list_file", required=True, help="A list file, or val, train, test: the lists of Cityscapes.")
-@click.option("--data-root", type=_FOLDER, default=Path(), help="Where the list's paths start.  [default: here]")
+class _Command(console.Command):
+    """Lets ``--expect`` take none, one or two numbers."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        left = list(args)
+        while left:
+            argument = left.pop(0)
+            if argument == "--expect":
+                count = next((n for n, value in enumerate(left[:2]) if not _is_number(value)), len(left[:2]))
+                argument = f"--expect={','.join(left[:count])}"
+                del left[:count]
+            joined.append(argument)
+        return super().parse_args(ctx, joined)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _numbers(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    if value is None:
+        return None
+    try:
+        return tuple(float(number) for number in value.split(",") if number)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not numbers with commas between them") from error
+
+
+def _scales(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...]:
+    scales = _numbers(ctx, option, value)
+    if scales is None:
+        return (1.0,)
+    if not scales or not all(0 < scale <= 8 for scale in scales):
+        raise click.BadParameter(f"{value!r}; expected factors above 0, up to 8")
+    return scales
+
+
+def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    """Names, given several times or with commas between them; the first is the default."""
+    names = [name.strip() for value in values for name in value.split(",")]
+    for name in names:
+        if name not in PROTOCOLS:
+            raise click.BadParameter(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
+    return tuple(dict.fromkeys(names)) or (next(iter(PROTOCOLS)),)
+
+
+@click.command("icnet-eval", cls=_Command)
+@click.option("--list", "list_file", help="A list file, or val, train, test: the lists of Cityscapes.")
+@click.option("--split", help="Instead of a list: val, train or test, all images below --data-root.")
+@click.option("--data-root", type=_FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
 @click.option("--weights", type=_FILE, help="A caffemodel, a safetensors file or a checkpoint.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
 @click.option("--save-root", type=_FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="official", show_default=True)
+@click.option(
+    "--protocol",
+    "protocols",
+    multiple=True,
+    callback=_protocols,
+    metavar="NAME",
+    help=f"{', '.join(PROTOCOLS)}; several with commas. The first makes the label maps.  [default: official]",
+)
+@click.option(
+    "--scales",
+    callback=_scales,
+    metavar="F,F,...",
+    help=f"Average over sizes of the image, where the protocol can; published: {','.join(map(str, MULTI_SCALE))}.",
+)
+@click.option("--flip/--no-flip", default=None, help="Average over mirrored images, where the protocol can.")
+@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) of another data set.")
+@click.option("--label-kind", type=click.Choice(KINDS), help="What labels hold.  [default: what they are called]")
 @click.option("--score-only", type=_FOLDER, metavar="DIR", help="Score the label maps in DIR instead of predicting.")
 @click.option("--limit", type=click.IntRange(1), help="Use at most so many lines of the list.")
 @click.option("--skip", type=click.IntRange(0), default=0, help="Leave out so many lines at the beginning.")
@@ -39,8 +111,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option(
     "--save-feat",
     is_flag=False,
-    flag_value="mat",
-    type=click.Choice(["mat", "npz", "both"]),
+    flag_value=FEATURES[0],
+    type=click.Choice([*FEATURES, "both"]),
     help="Also write the probabilities, about 160 MB per image.  [mat where no kind is given]",
 )
 @click.option("--save-overlay", is_flag=True, help="Also write the colours blended over the images.")
@@ -59,53 +131,72 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     help="With --score-only: score all lines. The original scores as many as there are PNG files.",
 )
 @click.option("--num-classes", type=click.IntRange(1, 254), help="Default: the model's; 19 with --score-only.")
+@click.option(
+    "--expect",
+    callback=_numbers,
+    metavar="[MIOU [ACC]]",
+    help="End with exit code 1 where these percentages are not met; default: those published for the weights.",
+)
+@click.option("--tolerance", type=click.FloatRange(0), default=TOLERANCE, show_default=True, help="Of --expect.")
+@click.option(
+    "--audit",
+    is_flag=False,
+    flag_value=3,
+    type=click.IntRange(1),
+    metavar="[N]",
+    help="Also evaluate N images with each well-known mistake.  [3 where no number is given]",
+)
 @click.option("--workers", type=click.IntRange(1), help="Images in the net at once.  [default: one per core, up to 8]")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
 @click.option("--json", "json_file", type=_FILE, help="Write the results as JSON.")
 @click.option("--html", "html_file", type=_FILE, help="Write the results as a page.  [default: below --save-root]")
-def main(protocol: str, timeout: float, **others: Any) -> None:
+def main(**given: Any) -> None:
     """Predict the images of a list and score the label maps, with the arithmetic of ICNet's original evaluation.
 
-    Images, labels and lists are those of Cityscapes or laid out alike; labels are trainIds. A list without labels is
-    predicted only. With --score-only DIR nothing is predicted, and the PNG files in DIR are scored.
+    Images, labels and lists are those of Cityscapes or laid out alike. A list without labels is predicted only. With
+    --score-only DIR nothing is predicted, and the PNG files in DIR are scored. Several processes share the work under
+    torchrun: torchrun --nproc-per-node N -m evaluation ...
     """
-    options = Options(
-        protocols=(protocol,),
-        timeout=timeout,
-        split=None,
-        scales=(1.0,),
-        flip=None,
-        classes=None,
-        expect=None,
-        tolerance=0.1,
-        audit=None,
-        **others,
-    )
+    options = Options(**{**given, "data_root": data_root(given["data_root"])})
     _refuse_wrong_use(options)
     if options.score_only is not None:
-        publish(score_only(options, Log(), _show), options)
+        _end(publish(score_only(options, Log(), _show), options))
         return
-    with processes(console.device(options.device).type, timeout) as group:
+    with processes(console.device(options.device).type, options.timeout) as group:
         try:
-            _predict(options, group)
+            met = _predict(options, group)
         except Exception:
             if group.leads:
                 raise
             raise SystemExit(1) from None  # the leading process says why
+    _end(met)
 
 
-def _predict(options: Options, group: Group) -> None:
+def _predict(options: Options, group: Group) -> bool:
+    """Whether what is expected was met."""
     with Log(quiet=not group.leads) as log, terminable(LOST if group.size > 1 else _ENDED):
         evaluation = predict_and_score(options, group, log, _show)
-        if group.leads:
-            publish(evaluation, options)
+        return publish(evaluation, options) if group.leads else True
+
+
+def _end(met: bool) -> None:
+    if not met:
+        raise SystemExit(1)
 
 
 def _refuse_wrong_use(options: Options) -> None:
     if (options.weights is None) == (options.score_only is None):
         raise click.UsageError("give either --weights FILE, to predict and score, or --score-only DIR")
-    if options.score_only is not None and (options.resume or options.save_feat or options.input_size):
-        raise click.UsageError("--resume, --save-feat and --input-size are for predicting, not for --score-only")
+    if (options.list_file is None) == (options.split is None):
+        raise click.UsageError("give either --list, a list of images, or --split, a part of Cityscapes")
+    if options.classes is not None and options.num_classes is not None:
+        raise click.UsageError("--classes says how many classes there are; leave out --num-classes")
+    if options.expect is not None and len(options.expect) > 2:
+        raise click.UsageError("--expect takes a mean IoU and a pixel accuracy at most")
+    if options.score_only is not None:
+        for name in ("resume", "save_feat", "save_overlay", "input_size", "audit"):
+            if getattr(options, name):
+                raise click.UsageError(f"--{name.replace('_', '-')} is for predicting, not for --score-only")
 
 
 def _show(number: int, total: int, image: ImageScore) -> None:

@@ -12,19 +12,24 @@ from typing import Any
 from prototxt.errors import InputError
 from pytorch_icnet import console
 
+from .audit import Audit, audit
+from .class_files import read_table
 from .classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from .distributed import Group
+from .expect import Expected, given, published
 from .journal import digest
 from .labels import find_label
-from .lists import Entry, ImageList, locate, read_list, refuse_equal_stems
+from .lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
 from .network import Network, open_network
 from .options import Options
 from .outputs import FEATURES, Outputs
-from .pipeline import Scoring, score_files
-from .progress import Log
+from .pipeline import Scoring, one_thread_each, score_files
+from .progress import Log, Progress
 from .protocols import Protocol, Result, Settings, Tally, protocol
+from .protocols.base import CITYSCAPES_SIZE
 from .run import Run
 from .score import ImageScore, first_lines
+from .server_zip import check_names
 
 Show = Callable[[int, int, ImageScore], None]
 """Is told of each scored image in the order of the list: its number from 1, of how many, and its score."""
@@ -46,6 +51,9 @@ class Evaluation:
     """Where reports are written besides those that are asked for by name."""
     results: list[Result] = field(default_factory=list)
     """By protocol, in their order; none where the list has no labels."""
+    expected: tuple[Expected, ...] = ()
+    """What the figures of the first should be."""
+    audit: Audit | None = None
 
 
 def predict_and_score(options: Options, group: Group, log: Log, show: Show) -> Evaluation:
@@ -63,7 +71,34 @@ def predict_and_score(options: Options, group: Group, log: Log, show: Show) -> E
     )
     results = [tally.result() for tally in share.tallies.values()] if labelled and group.leads else []
     data = {**prepared.data, **run.network.as_data(), "timing": timing}
-    return Evaluation(data, entries, run.scoring, run.outputs.gray("").parent, run.outputs.root, results)
+    found = None
+    if options.audit and group.leads:
+        found = _audit(run, [entries[place] for place in labelled], options.audit, log)
+    return Evaluation(
+        data,
+        entries,
+        run.scoring,
+        run.outputs.gray("").parent,
+        run.outputs.root,
+        results,
+        prepared.expected,
+        found,
+    )
+
+
+def _audit(run: Run, entries: Sequence[Entry], count: int, log: Log) -> Audit:
+    """The audit of some images, evenly from the whole list."""
+    chosen = [entries[place * len(entries) // count] for place in range(min(count, len(entries)))]
+    progress = Progress(len(chosen), log, "audit")
+    with one_thread_each(), closing(progress):
+        return audit(
+            run.network,
+            run.scoring.protocols[0].settings,
+            chosen,
+            run.scoring.data_root,
+            label_kind=run.scoring.label_kind,
+            progress=lambda entry: progress.advance(),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,6 +106,7 @@ class _Prepared:
     run: Run
     entries: tuple[Entry, ...]
     data: dict[str, Any]
+    expected: tuple[Expected, ...]
 
 
 def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
@@ -79,6 +115,10 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
     listed = _listed(options)
     entries = _chosen(listed.entries, options)
     refuse_equal_stems(entries, listed.path)
+    if options.test_server is not None:
+        check_names(entries)
+    if (options.audit or options.expect is not None) and not listed.has_labels:
+        raise InputError(f"{listed.path}: has no labels, which --audit and --expect need")
     entries = _present(entries, options, log, "image")
     if listed.has_labels:
         entries = _with_labels(entries, options, log)
@@ -90,7 +130,7 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         num_classes=options.num_classes if table is None else table.num_classes,
     )
     table = table or plain_table(network.num_classes)
-    scoring = Scoring(_protocols(options, table, network), table, options.data_root)
+    scoring = Scoring(_protocols(options, table, network), table, options.data_root, options.label_kind)
     outputs = Outputs(
         options.save_root or Path("results"),
         _features(options),
@@ -99,7 +139,8 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         palette=table.palette,
     )
     run = Run(network, scoring, outputs, log, group, options.workers)
-    return _Prepared(run, entries, _data(options, listed, scoring))
+    expected = _expected(options, str(network.provenance.get("md5", "")))
+    return _Prepared(run, entries, _data(options, listed, scoring), expected)
 
 
 def score_only(options: Options, log: Log, show: Show) -> Evaluation:
@@ -114,7 +155,8 @@ def score_only(options: Options, log: Log, show: Show) -> Evaluation:
     entries = listed.entries if options.strict_list else first_lines(listed, folder, log.say)
     entries = _present(_chosen(entries, options), options, log, "label")
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
-    scoring = Scoring(_protocols(options, table, None), table, options.data_root)
+    scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
+    expected = _expected(options, "")
     tallies: dict[str, Tally] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
     first = next(iter(tallies.values()))
     with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as works:
@@ -127,23 +169,41 @@ def score_only(options: Options, log: Log, show: Show) -> Evaluation:
                 show(work.index + 1, len(entries), first.images[work.index])
     data = {**_data(options, listed, scoring), "predictions": str(folder)}
     results = [tally.result() for tally in tallies.values()]
-    return Evaluation(data, entries, scoring, folder, options.save_root, results)
+    return Evaluation(data, entries, scoring, folder, options.save_root, results, expected)
 
 
 def _listed(options: Options) -> ImageList:
+    if options.split is not None:
+        return cityscapes_list(options.data_root, options.split)
     assert options.list_file is not None
     return read_list(options.list_file)
 
 
 def _table(options: Options) -> ClassTable | None:
-    return None
+    return None if options.classes is None else read_table(options.classes)
+
+
+def _expected(options: Options, md5: str) -> tuple[Expected, ...]:
+    if options.expect is None:
+        return ()
+    return given(options.expect) if options.expect else published(md5)
 
 
 def _protocols(options: Options, table: ClassTable, network: Network | None) -> list[Protocol]:
     settings = Settings(table=table, scales=options.scales, flip=options.flip)
     if network is not None:
         settings = dataclasses.replace(settings, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+    for what, other in (("scales", (0.5,)), ("flip", not options.flip)):
+        asked = getattr(options, what) not in (None, (1.0,))
+        if asked and not any(_feeds_otherwise(name, settings, {what: other}) for name in options.protocols):
+            raise InputError(f"--{what}: without meaning for the protocol {', '.join(options.protocols)}")
     return [protocol(name, settings) for name in options.protocols]
+
+
+def _feeds_otherwise(name: str, settings: Settings, changes: dict[str, Any]) -> bool:
+    """Whether other settings change what a protocol feeds the network."""
+    changed = dataclasses.replace(settings, **changes)
+    return protocol(name, settings).views(CITYSCAPES_SIZE) != protocol(name, changed).views(CITYSCAPES_SIZE)
 
 
 def _device(options: Options, group: Group) -> Any:
@@ -163,7 +223,12 @@ def _data(options: Options, listed: ImageList, scoring: Scoring) -> dict[str, An
     """What is known of an evaluation before it begins."""
     return {
         "protocols": [protocol.as_data() for protocol in scoring.protocols],
-        "list": {"file": listed.path.name, "sha256": digest(listed.path), "lines": len(listed.entries)},
+        "list": {
+            "file": listed.path.name,
+            "sha256": digest(listed.path) if listed.path.is_file() else None,
+            "entries_sha256": listed.sha256,
+            "lines": len(listed.entries),
+        },
         "settings": options.chosen(),
         "versions": console.versions(),
     }

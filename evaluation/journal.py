@@ -85,22 +85,26 @@ class Journal:
     def begin(self, settings: Mapping[str, Any], *, resume: bool) -> None:
         """Forget what was finished, or, to ``resume``, see that it was made with the same settings.
 
+        A setting that is None goes with any other: it has not mattered yet.
+
         Raises:
             InputError: it was made with others; names those that differ.
         """
         path = self._root / SETTINGS
-        wanted = json.loads(json.dumps(settings))
+        wanted: dict[str, Any] = json.loads(json.dumps(settings))
         if resume and path.exists():
-            if differing := _differences(_read_settings(path), wanted):
+            before = _read_settings(path)
+            if differing := _differences(before, wanted):
                 raise InputError(
                     f"{self._root}: holds results of other settings ({'; '.join(differing)}); "
                     "give another --save-root, or leave out --resume to overwrite them"
                 )
+            wanted = {key: before[key] if value is None else value for key, value in wanted.items()}
         else:
             for old in self._files():
                 old.unlink()
-            with whole_file(path) as temporary:
-                temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(wanted, indent=2) + "\n")
 
     def finished(self) -> Mapping[str, Finished]:
         """What the lines of all processes say is finished, by the image's path in the list; see :func:`still_whole`."""
@@ -213,8 +217,13 @@ def _read_settings(path: Path) -> Any:
 def _differences(before: Any, now: dict[str, Any]) -> list[str]:
     if not isinstance(before, dict):
         return ["not known which"]
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return [_difference(key.replace("_", " "), before.get(key), now.get(key)) for key in keys]
+    missing = object()
+    pairs = {key: (before.get(key, missing), now.get(key, missing)) for key in {**before, **now}}
+    return [
+        _difference(key.replace("_", " "), *("none" if value is missing else value for value in pair))
+        for key, pair in pairs.items()
+        if pair[0] != pair[1] and None not in pair
+    ]
 
 
 def _difference(name: str, before: Any, now: Any) -> str:

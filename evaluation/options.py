@@ -16,6 +16,7 @@ class Options:
     list_file: str | None
     split: str | None
     data_root: Path
+    label_kind: str | None
     weights: Path | None
     input_size: Size | None
     save_root: Path | None

@@ -146,7 +146,7 @@ def predict(
         return work
 
     with (
-        _one_thread_each(),
+        one_thread_each(),
         closing(ordered_map(read, items, threads=threads.read, in_flight=threads.read + 1)) as blobs,
         closing(ordered_map(forward, blobs, threads=threads.forward, in_flight=threads.forward)) as scores,
         closing(ordered_map(finish, scores, threads=threads.finish, in_flight=threads.finish)) as finished,
@@ -212,7 +212,7 @@ def _size(work: Work) -> tuple[int, int]:
 
 
 @contextmanager
-def _one_thread_each() -> Iterator[None]:
+def one_thread_each() -> Iterator[None]:
     """Let torch compute each image in one thread, so that no result depends on how many there are."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

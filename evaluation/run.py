@@ -87,7 +87,7 @@ class Run:
             **{key: value for key, value in data.items() if key != "device_name" or self.network.device.type != "cpu"},
             "protocols": [protocol.as_data() for protocol in self.scoring.protocols],
             "classes": [asdict(entry) for entry in self.scoring.table.entries],
-            "alpha": self.outputs.alpha,
+            "alpha": self.outputs.alpha if self.outputs.overlay else None,
         }
 
     def execute(self, entries: Sequence[Entry], *, resume: bool, show: Show) -> tuple[Share, dict[str, Any]]:

@@ -24,6 +24,16 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 """The oldest that a zip can hold, so that equal results are equal files."""
 
 
+def check_names(entries: Sequence[Entry]) -> None:
+    """Raise InputError where the server would not know an image by its name."""
+    for entry in entries:
+        if _IMAGE.fullmatch(entry.stem) is None:
+            raise InputError(
+                f"{entry.image}: the test server knows images as CITY_SEQUENCE_FRAME, such as "
+                "berlin_000000_000019_leftImg8bit.png"
+            )
+
+
 def write_zip(
     path: str | os.PathLike[str], entries: Sequence[Entry], predictions: str | os.PathLike[str], table: ClassTable
 ) -> None:
@@ -38,12 +48,7 @@ def write_zip(
     Raises:
         InputError: an image is not called as Cityscapes calls its images, or a label map is missing or damaged.
     """
-    for entry in entries:
-        if _IMAGE.fullmatch(entry.stem) is None:
-            raise InputError(
-                f"{entry.image}: the test server knows images as CITY_SEQUENCE_FRAME, such as "
-                "berlin_000000_000019_leftImg8bit.png"
-            )
+    check_names(entries)
     with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for entry in sorted(entries, key=lambda entry: entry.stem):
             labels = read_label_map(Path(predictions) / f"{entry.stem}.png")

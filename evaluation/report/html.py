@@ -21,6 +21,7 @@ from .pictures import IGNORED, RIGHT, WRONG, Tiles
 Colour = tuple[int, int, int]
 
 _NAMES = {"mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy"}
+_AUDITED = ("mean_iou", "pixel_accuracy", "changed")
 _CLASS_COLUMNS = ("accuracy", "instance_iou", "dice", "fscore", "precision", "true_iou")
 """Columns of protocols that the class table shows besides the IoU."""
 
@@ -71,6 +72,7 @@ def page(data: Mapping[str, Any], results: Sequence[Result], table: ClassTable, 
         published=_published(data.get("published")),
         expected=data.get("expected"),
         protocols=[_protocol(result) for result in results if len(results) > 1 or result.notes],
+        audit=_audit(data.get("audit")),
         classes=first and _classes(first, table),
         confusion=first and confusion.picture(first),
         pictures=[group for group in pictures if group.tiles],
@@ -137,6 +139,19 @@ def _published(published: Mapping[str, Any] | None) -> dict[str, Any] | None:
 def _protocol(result: Result) -> dict[str, Any]:
     figures = [{"name": figure.name, "value": percent(figure.value)} for figure in result.figures]
     return {"name": result.protocol, "source": result.source, "figures": figures, "notes": result.notes}
+
+
+def _audit(audit: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if audit is None:
+        return None
+    findings = [
+        {
+            **finding,
+            **{key: "–" if finding[key] is None else percent(finding[key]) for key in _AUDITED},
+        }
+        for finding in (audit["right"], *audit["mistakes"])
+    ]
+    return {"images": audit["images"], "findings": findings}
 
 
 def _classes(result: Result, table: ClassTable) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..expect import compare
 from ..job import Evaluation
 from ..options import Options
 from ..server_zip import write_zip
@@ -15,31 +16,47 @@ _SHOWN = 4
 """Worst and best images on the page."""
 
 
-def publish(evaluation: Evaluation, options: Options) -> None:
-    """Print the summary; write the tables, the page and JSON below the root, and the files that were asked for."""
+def publish(evaluation: Evaluation, options: Options) -> bool:
+    """Print the summary; write the tables, the page and JSON below the root, and the files that were asked for.
+
+    Returns:
+        Whether the figures are those that are expected, where some are.
+    """
     report, results = evaluation.data, evaluation.results
+    met = True
     if results:
         for result in results:
             click.echo(text.summary(result))
         report["scores"] = data.scores(results[0])
-        report["protocols"] = [
-            {**each, **result.as_data()} for each, result in zip(report["protocols"], results, strict=True)
-        ]
+        for said, result in zip(report["protocols"], results, strict=True):
+            said.update(result.as_data())
         report["published"] = data.comparison(report.get("weights", {}), results[0])
         if report["published"]:
             click.echo(text.comparison(report["published"], len(results[0].images)))
+        if evaluation.expected:
+            comparison = compare(results[0], evaluation.expected, options.tolerance)
+            report["expected"], met = comparison.as_data(), comparison.met
+            click.echo(comparison.as_text())
     else:
         click.echo(f"{report['timing']['images']} images predicted; the list has no labels to score with")
     if "timing" in report:
         click.echo(text.timing(report["timing"]))
+    if evaluation.audit is not None:
+        report["audit"] = evaluation.audit.as_data()
+        click.echo(evaluation.audit.as_text())
+    _write(evaluation, options)
+    return met
+
+
+def _write(evaluation: Evaluation, options: Options) -> None:
     if options.test_server is not None:
         write_zip(options.test_server, evaluation.entries, evaluation.predictions, evaluation.scoring.table)
     if evaluation.root is not None:
         _write_below(evaluation.root, evaluation)
-        data.write_json(evaluation.root / "report.json", report)
+        data.write_json(evaluation.root / "report.json", evaluation.data)
         _write_page(evaluation.root / "report.html", evaluation)
     if options.json_file is not None:
-        data.write_json(options.json_file, report)
+        data.write_json(options.json_file, evaluation.data)
     if options.html_file is not None:
         _write_page(options.html_file, evaluation)
 

@@ -73,7 +73,7 @@ def test_a_new_run_forgets(tmp_path: Path) -> None:
 
 def test_other_settings_are_named(tmp_path: Path) -> None:
     Journal(tmp_path).begin({"weights": "1", "size": (1, 2), "long": ["x" * 99]}, resume=False)
-    with pytest.raises(InputError, match=r"other settings \(weights 1, now 2; precision null, now float32\)"):
+    with pytest.raises(InputError, match=r"other settings \(weights 1, now 2; precision none, now float32\)"):
         Journal(tmp_path).begin(
             {"weights": "2", "size": (1, 2), "long": ["x" * 99], "precision": "float32"}, resume=True
         )
@@ -101,3 +101,10 @@ def test_still_whole(tmp_path: Path) -> None:
     made.write_bytes(b"label map")
     source.write_bytes(b"another image")
     assert not still_whole(finished, root, {"image": source}, [made])
+
+
+def test_what_has_not_mattered_yet_may_be_set(tmp_path: Path) -> None:
+    for alpha, resume in ((None, False), (0.5, True), (None, True)):
+        Journal(tmp_path).begin({"alpha": alpha}, resume=resume)
+    with pytest.raises(InputError, match=r"alpha 0\.5, now 0\.2"):
+        Journal(tmp_path).begin({"alpha": 0.2}, resume=True)
