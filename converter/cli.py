@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.fx import GraphModule
 
 from prototxt import Net, read_net, read_weights
 from prototxt.errors import InputError, WeightsError
 from prototxt.files import whole_file
 from pytorch_icnet import console
-from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, state_of
+from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, resized_net, state_of
 from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.known_weights import KnownWeights, by_file, by_md5
-from pytorch_icnet.verify import Verification, verify
+from pytorch_icnet.verify import CHECKED_SIZE, verify
 
 from . import registry
-from .compare import LIMIT, Difference, first_diverging, worst
+from .compare import Difference, worst
+from .dump import read_dump
 from .export.safetensors import save_state
 from .graph import translate
 from .match import Match, Weights
+from .report import write_report
 from .summary import summary
 from .table import layer_table, totals
-from .verify import against_float64, seeded_inputs
+from .verify import Verification, accumulated, against_dump, against_float64, against_formulas, seeded_inputs
 
 
 @console.command("icnet-convert")
@@ -40,6 +46,20 @@ from .verify import against_float64, seeded_inputs
 )
 @click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions (ICNet).")
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare layer by layer.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    help="Compare with activations of a real Caffe: an npz file, or a folder of npy files.",
+)
+@click.option(
+    "--tolerance", type=click.FloatRange(min=0), help="The largest relative error; default: each check's own."
+)
+@click.option(
+    "--report",
+    "report_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write every comparison here, as a CSV and as a picture of error against depth.",
+)
 @click.option("--lenient", is_flag=True, help="Layers that the file lacks keep their fillers, as in Caffe.")
 @click.option("--allow-md5-mismatch", is_flag=True, help="Convert a file that has a published name and other content.")
 @click.option("--summary", "summarised", is_flag=True, help="Show the net of --prototxt (or WEIGHTS) and stop.")
@@ -51,6 +71,9 @@ def main(
     output: Path | None,
     fold_bn: bool,
     verified: bool,
+    reference: Path | None,
+    tolerance: float | None,
+    report_folder: Path | None,
     lenient: bool,
     allow_md5_mismatch: bool,
     summarised: bool,
@@ -97,7 +120,8 @@ def main(
         checkpoint = Checkpoint(state_of(graph, blobs), provenance, pyramid_of(net), _input_size(net))
         model = checkpoint.model()
         checks = verify(model, net, blobs) if verified else []
-        _show_checks(checks)
+        checks += _comparisons(net, blobs, lenient, verified, reference, report_folder)
+        _show_checks(checks, net, tolerance, report_folder)
         if fold_bn and not model.merged:
             merged = folded(checkpoint.model(aux="conv6_sub2.weight" in checkpoint.state))
             checkpoint = dataclasses.replace(checkpoint, state=merged.state_dict())
@@ -105,9 +129,8 @@ def main(
     else:
         if fold_bn:
             raise InputError("--fold-bn is for ICNet's weights")
-        if verified:
-            checks = [Verification("float32 and float64", against_float64(graph, *seeded_inputs(dict(net.inputs))))]
-            _show_checks(checks)
+        checks = _comparisons(net, blobs, lenient, verified, reference, report_folder)
+        _show_checks(checks, net, tolerance, report_folder)
         metadata = {
             "architecture": "caffe",
             "provenance": dataclasses.asdict(provenance),
@@ -157,19 +180,71 @@ def _show_summary(net: Net, json_file: Path | None) -> None:
             temporary.write_text(json.dumps(rows, indent=2) + "\n")
 
 
-def _show_checks(checks: Sequence[Verification]) -> None:
+def _comparisons(
+    net: Net,
+    blobs: Mapping[str, Sequence[NDArray[Any]]],
+    lenient: bool,
+    verified: bool,
+    reference: Path | None,
+    report_folder: Path | None,
+) -> list[Verification]:
+    """The graph against itself in float64 and the formulas of its layers, and against Caffe's activations."""
+    checks: list[Verification] = []
+    if verified:
+        checked = resized_net(net, CHECKED_SIZE) if _is_icnet(net) else net
+        graph = translate(checked, Weights(blobs, lenient=lenient))
+        try:
+            checks = _against_itself(graph, seeded_inputs(checked), blobs, with_sum=report_folder is not None)
+        except (RuntimeError, IndexError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"{net.source}: does not run on random inputs ({reason}): use --reference, or --no-verify"
+            ) from error
+    if reference is not None:
+        dump = read_dump(reference)
+        checked = _fed_with({name: value.shape for name, value in dump.inputs_of(net).items()}, net)
+        checks.append(against_dump(translate(checked, Weights(blobs, lenient=lenient)), dump))
+    return checks
+
+
+def _against_itself(
+    graph: GraphModule, inputs: list[Tensor], blobs: Mapping[str, Sequence[NDArray[Any]]], *, with_sum: bool
+) -> list[Verification]:
+    checks = [accumulated(graph, *inputs)] if with_sum else []
+    return [*checks, against_float64(graph, *inputs), against_formulas(graph, *inputs, blobs=blobs)]
+
+
+def _fed_with(shapes: Mapping[str, tuple[int, ...]], net: Net) -> Net:
+    """``net`` for inputs of these shapes; an ICNet's pyramid follows them."""
+    if dict(net.inputs) == dict(shapes):
+        return net
+    images = [shape for shape in shapes.values() if len(shape) == 4]
+    if _is_icnet(net) and len(images) == 1:
+        return resized_net(net, images[0][2:])
+    return dataclasses.replace(net, inputs=shapes)
+
+
+def _show_checks(checks: Sequence[Verification], net: Net, tolerance: float | None, report_folder: Path | None) -> None:
     """Print the worst layer of each comparison; a divergence is an error that names the first one."""
+    if tolerance is not None:
+        checks = [dataclasses.replace(check, limit=tolerance) if check.limit < math.inf else check for check in checks]
     for check in checks:
-        found = worst(check.layers)
+        found = worst(check.layers or [Difference("(none)", 0, 0)])
         click.echo(
             f"verified {check.what}: {len(check.layers)} layers, largest relative difference "
             f"{found.relative:.1e} (absolute {found.absolute:.1e}) at {found.layer}"
         )
-        diverging: Difference | None = first_diverging(check.layers)
-        if diverging is not None:
+        for reason in dict.fromkeys(item.reason for item in check.unchecked):
+            names = [item.layer for item in check.unchecked if item.reason == reason]
+            click.echo(f"  not compared ({reason}){_listed(names)}")
+    if report_folder is not None:
+        for line in write_report(report_folder, checks, net):
+            click.echo(f"report   {line}")
+    for check in checks:
+        if check.diverging is not None:
             raise InputError(
-                f"{check.what} diverge first at layer {diverging.layer!r}: relative difference "
-                f"{diverging.relative:.1e}, limit {LIMIT:.0e}; nothing was written"
+                f"{check.what} diverge first at layer {check.diverging.layer!r}: relative difference "
+                f"{check.diverging.relative:.1e}, limit {check.limit:.0e}; nothing was written"
             )
 
 
@@ -191,7 +266,9 @@ def _write_json(
         "published": dataclasses.asdict(known) if known else None,
         "layers": rows,
         "weights": dataclasses.asdict(match),
-        "verification": [dataclasses.asdict(check) for check in checks],
+        "verification": [
+            {**dataclasses.asdict(check), "limit": check.limit if check.limit < math.inf else None} for check in checks
+        ],
         "output": str(output),
         "versions": console.versions(),
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from converter.activations import activations
-from converter.compare import Difference, differences
+from converter.compare import differences
 from converter.graph import translate
 from converter.match import Weights
+from converter.verify import Verification
 from prototxt import Net
 
 from .caffe_weights import Blobs, resized_net
@@ -17,19 +16,6 @@ from .icnet import ICNet, folded
 
 CHECKED_SIZE = (129, 257)
 """Height and width of the seeded image on which every layer is compared."""
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Two nets compared layer by layer.
-
-    Attributes:
-        what: which nets.
-        layers: one difference per layer, in the order in which they run.
-    """
-
-    what: str
-    layers: list[Difference]
 
 
 def verify(model: ICNet, net: Net, blobs: Blobs) -> list[Verification]:

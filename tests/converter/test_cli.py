@@ -46,13 +46,18 @@ def test_convert(caffemodel: Path, tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "128 layers matched" in result.output
     assert "unused   2 layers of the file: conv6_sub2, conv6_sub4" in result.output
-    assert result.output.count("verified") == 2
+    assert result.output.count("verified") == 4
     model = load(tmp_path / "net.safetensors")
     with torch.no_grad():
         assert torch.equal(model(IMAGE), load(caffemodel)(IMAGE))
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["provenance"]["file"] == "net.caffemodel"
-    assert [check["what"] for check in report["verification"]] == ["converted graph and ICNet", "folded and unfolded"]
+    assert [check["what"] for check in report["verification"]] == [
+        "converted graph and ICNet",
+        "folded and unfolded",
+        "float32 and float64",
+        "graph and formulas",
+    ]
     assert len(report["layers"]) == 220
 
 
