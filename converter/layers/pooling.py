@@ -57,6 +57,26 @@ class Pooling(nn.Module):
         return f"{self.method}, kernel={self.kernel}, stride={self.stride}, pad={self.pad}"
 
 
+class GlobalPooling(nn.Module):
+    """MAX, AVE or STOCHASTIC pooling of the whole plane, whatever its size."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) to (N, C, 1, 1)."""
+        if self.method == "MAX":
+            return bottom.amax((-2, -1), keepdim=True)
+        mean = bottom.mean((-2, -1), keepdim=True)
+        if self.method == "AVE":
+            return mean
+        return torch.where(mean > 0, (bottom * bottom).mean((-2, -1), keepdim=True) / mean, 0)
+
+    def extra_repr(self) -> str:
+        return self.method
+
+
 class MaxPoolingWithMask(Pooling):
     """MAX pooling with a second top: where in the bottom's plane each maximum lies, counted row by row, as numbers.
 
@@ -157,7 +177,7 @@ def pooling(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer)
     return build(params, shape, mask=len(layer.tops) > 1)
 
 
-def build(params: Params, shape: Shape, *, mask: bool = False) -> Pooling:
+def build(params: Params, shape: Shape, *, mask: bool = False) -> nn.Module:
     """The module for a ``PoolingParameter`` and a 4-D bottom of ``shape``.
 
     Raises:
@@ -169,6 +189,8 @@ def build(params: Params, shape: Shape, *, mask: bool = False) -> Pooling:
         raise LayerError(f"kernel {list(kernel)} and stride {list(stride)} must be at least 1")
     if params.global_pooling and (any(pad) or stride != (1, 1)):
         raise LayerError("global_pooling needs pad 0 and stride 1")
+    if params.global_pooling and not mask:
+        return GlobalPooling(params.pool)
     if any(pad) and params.pool == "STOCHASTIC":
         raise LayerError("stochastic pooling has no padding")
     if any(pad) and (pad[0] >= kernel[0] or pad[1] >= kernel[1]):
