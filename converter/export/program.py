@@ -1,0 +1,184 @@
+"""A converted net as a program of torch.export, with open sizes where the net allows them."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import re
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import fx
+from torch.export import Dim, ExportedProgram
+
+from prototxt import Net
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+
+from ..errors import LayerError
+from ..record import net_of
+from ..wiring import infer_tops
+from .check import Outputs, check_outputs
+
+Shapes = Mapping[str, tuple[int, ...]]
+Run = Callable[..., Outputs]
+
+BATCH, SIZE = "batch", "size"
+
+STEPS = ((1, 2), (3, 1), (16, 32))
+"""What is added to height and width to see whether a net takes other sizes."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """An exported net.
+
+    Attributes:
+        program: of torch.export.
+        opened: what may differ from the text: :data:`BATCH`, :data:`SIZE`.
+        trials: shapes of the inputs with which it is to be tried.
+    """
+
+    program: ExportedProgram
+    opened: tuple[str, ...]
+    trials: tuple[Shapes, ...]
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a file was proven for.
+
+    Attributes:
+        difference: the largest relative one from the graph's outputs.
+        opened: what may differ from the text: :data:`BATCH`, :data:`SIZE`.
+    """
+
+    difference: float
+    opened: tuple[str, ...]
+
+
+def write_program(
+    path: str | os.PathLike[str], graph: fx.GraphModule, kind: str, write: Callable[[Program, Path], Run]
+) -> Written:
+    """Write the most general program of ``graph`` that proves to compute what the graph does; whole or not at all.
+
+    Args:
+        path: the file.
+        graph: a converted net.
+        kind: of file, for messages.
+        write: writes a program to a file and gives what runs that file.
+
+    Raises:
+        InputError: the net cannot be exported, the outputs differ, or the file cannot be written.
+    """
+    net = net_of(graph)
+    for candidate in _candidates(graph, net):
+        try:
+            with whole_file(path) as temporary, _quietly():
+                program = candidate()
+                run = write(program, temporary)
+                tried = [dataclasses.replace(net, inputs=shapes) for shapes in program.trials]
+                return Written(max(check_outputs(f"{path}: {kind}", graph, own, run) for own in tried), program.opened)
+        except InputError:
+            if candidate.last:
+                raise
+        except Exception as error:  # the exporters and runtimes raise many kinds
+            if candidate.last:
+                raise InputError(_reason(path, kind, graph, error)) from error
+    raise AssertionError("one candidate is the last")
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A program to be made: an example of its inputs, the open axes, and what they are called."""
+
+    graph: fx.GraphModule
+    example: Shapes
+    axes: Collection[int]
+    opened: tuple[str, ...]
+    trials: tuple[Shapes, ...]
+
+    @property
+    def last(self) -> bool:
+        return not self.opened
+
+    def __call__(self) -> Program:
+        inputs = tuple(torch.zeros(shape) for shape in self.example.values())
+        dynamic = tuple({axis: Dim.AUTO for axis in self.axes if axis < value.dim()} for value in inputs)
+        program = torch.export.export(self.graph, inputs, dynamic_shapes=dynamic if self.opened else None)
+        if SIZE in self.opened:
+            for shapes in self.trials:
+                program.module()(*map(torch.zeros, shapes.values()))  # fails where it rests on the example's size
+        program.example_inputs = None  # they would be stored
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)  # it tells folders of this machine
+        return Program(program, self.opened, self.trials)
+
+
+def _candidates(graph: fx.GraphModule, net: Net) -> Iterator[_Candidate]:
+    """Programs of ``graph``, the most general first.
+
+    An example has other lengths of the open axes than the trials, which shows that they are open; and not the length 1,
+    which torch.export takes for a constant.
+    """
+    own = dict(net.inputs)
+    batch = _one_more_item(own)
+    if batch != own and _accepts(graph, batch):
+        first, *sizes = (_larger(own, step) for step in STEPS)
+        if first != own and all(_accepts(graph, shapes) for shapes in (first, *sizes)):
+            yield _Candidate(graph, _one_more_item(first), (0, 2, 3), (BATCH, SIZE), (own, *sizes))
+        yield _Candidate(graph, batch, (0,), (BATCH,), (own,))
+    yield _Candidate(graph, own, (), (), (own,))
+
+
+def _one_more_item(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """``shapes`` with a larger batch: the first axis of all inputs that have it as long as the first input has."""
+    batch = next((shape[0] for shape in shapes.values() if shape), None)
+    return {name: (shape[0] + 1, *shape[1:]) if shape[:1] == (batch,) else shape for name, shape in shapes.items()}
+
+
+def _larger(shapes: Shapes, step: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """``shapes`` with images larger by ``step``."""
+    return {
+        name: (*shape[:2], shape[2] + step[0], shape[3] + step[1]) if len(shape) == 4 else shape
+        for name, shape in shapes.items()
+    }
+
+
+def _accepts(graph: fx.GraphModule, shapes: Shapes) -> bool:
+    try:
+        infer_tops(graph, list(shapes.values()))
+    except LayerError:
+        return False
+    return True
+
+
+def _reason(path: str | os.PathLike[str], kind: str, graph: fx.GraphModule, error: Exception) -> str:
+    """One line on why a net cannot be exported; the layer, where the error tells it."""
+    text = str(error).strip()
+    found = re.search(r"call_module\[target=([^]]+)\]", text)
+    node = next((n for n in graph.graph.nodes if found and n.op == "call_module" and n.target == found[1]), None)
+    first = text.splitlines()[0][:200] if text else ""
+    if node is None:
+        return f"{path}: the net cannot be written as {kind}: {type(error).__name__}: {first}"
+    layer = f"layer {node.meta.get('caffe', node.target)!r} ({node.meta.get('caffe_type', 'rewritten')})"
+    return f"{path}: {layer} cannot be written as {kind}, perhaps as its top's shape depends on values: {first}"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the exporters' warnings and log lines."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
