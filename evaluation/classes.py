@@ -116,12 +116,12 @@ class ClassTable:
         if self.looks_like_label_ids(labels):
             raise InputError(
                 f"{path}: holds labelIds (up to {stray[-1]}, none ignored), {expected}; "
-                "use the *_labelTrainIds.png files, or say that the labels are labelIds"
+                "use the *_labelTrainIds.png files, or --label-kind labelIds"
             )
         if stray == [self.num_classes] and IGNORED not in labels:
             raise InputError(
                 f"{path}: holds 0 to {stray[-1]}, as if 0 were what is ignored, {expected}; "
-                "give a table of classes that says so"
+                "give a table of classes that says so, --classes FILE"
             )
         raise InputError(f"{path}: holds {_listed(stray)}, {expected}")
 
