@@ -35,6 +35,7 @@ from pytorch_icnet.imaging.preprocess import FULL_SIZE
 
 from ..classes import CITYSCAPES_TABLE, ClassTable
 from ..score import Counts, ImageScore, Labels
+from .areas import areas
 from .result import Figure, Result, Table
 from .tally import Record, Tally
 from .views import Size, View
@@ -184,7 +185,6 @@ class Protocol(ABC):
         """The label map; arguments as for :meth:`probabilities`."""
         return Prediction(first_maximum(self.probabilities(logits, size)))
 
-    @abstractmethod
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
         """What an image adds to the figures.
 
@@ -196,14 +196,15 @@ class Protocol(ABC):
         Raises:
             InputError: the label map and the labels cannot be compared.
         """
+        return Record.of(name, prediction.labels, truth.train_ids)
 
     def tally(self) -> Tally:
         """An empty tally of this protocol."""
         return Tally(self)
 
-    @abstractmethod
     def image_score(self, record: Record) -> ImageScore:
         """An image's own numbers, for tables and for finding the worst images."""
+        return areas(record.confusion, self.num_classes).image_score(record.name)
 
     def report(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -46,10 +47,8 @@ class Liminn(Protocol):
         return Record.of(name, prediction.labels, truth.train_ids, truncated_correct=correct)
 
     def image_score(self, record: Record) -> ImageScore:
-        score = areas(record.confusion, self.num_classes).image_score(record.name)
-        if record.truncated_correct is None:
-            return score
-        return ImageScore(score.name, score.intersection, score.union, record.truncated_correct, score.labelled)
+        score = super().image_score(record)
+        return score if record.truncated_correct is None else replace(score, correct=record.truncated_correct)
 
     def result(self, tally: Tally) -> Result:
         total = areas(tally.confusion, self.num_classes)

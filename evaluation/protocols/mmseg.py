@@ -11,7 +11,7 @@ import torch
 from pytorch_icnet.imaging.pixels import IMAGENET
 
 from .areas import areas, nanmean, ratio
-from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View, to_image
+from .base import Floats, Logits, Prediction, Protocol, Result, Size, Tally, View, to_image
 from .result import Figure, Table
 
 LONG_SIDE, SHORT_SIDE = 2048, 1024
@@ -58,12 +58,6 @@ class MMSeg(Protocol):
             return super().finish(logits, size)
         (planes,) = self._at_image(logits, size)
         return Prediction.of(planes)
-
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
-        return Record.of(name, prediction.labels, truth.train_ids)
-
-    def image_score(self, record: Record) -> ImageScore:
-        return areas(record.confusion, self.num_classes).image_score(record.name)
 
     def result(self, tally: Tally) -> Result:
         total = areas(tally.confusion, self.num_classes)

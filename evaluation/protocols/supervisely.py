@@ -10,7 +10,7 @@ import numpy as np
 from pytorch_icnet.imaging.pixels import CAFFE
 
 from .areas import areas, nanmean, ratio
-from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View
+from .base import Floats, Logits, Protocol, Result, Size, Tally, View
 from .result import Figure, Table
 
 
@@ -31,12 +31,6 @@ class Supervisely(Protocol):
         softmax = scores.full().softmax(0).permute(1, 2, 0).contiguous().numpy()
         resized = cv2.resize(softmax, size[::-1], interpolation=cv2.INTER_CUBIC)
         return np.asarray(resized, np.float32).reshape(*size, -1)
-
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
-        return Record.of(name, prediction.labels, truth.train_ids)
-
-    def image_score(self, record: Record) -> ImageScore:
-        return areas(record.confusion, self.num_classes).image_score(record.name)
 
     def result(self, tally: Tally) -> Result:
         total = areas(tally.confusion, self.num_classes)
