@@ -102,22 +102,27 @@ class Dump:
         return found
 
     def is_by_layer(self, net: Net) -> bool:
-        """Whether a name means the value of a layer's top right after that layer ran, or else the blob's final value.
+        """Whether an array has the name of a layer, but not of a blob.
 
-        The two differ where layers work in place. An array that has the name of a layer, but not of a blob, tells that
-        all are meant as layers.
+        Then all names are meant as layers: the value of the top right after that layer ran, which is not the blob's
+        final value where another layer works in place.
         """
         tops = tops_of(net)
         blobs = _Names([*(top.blob for top in tops), *_split_names(tops)])
         layers = _Names([top.key for top in tops])
         return any(layers.find(name) and not blobs.find(name) for name in self.values)
 
-    def matched(self, net: Net) -> tuple[dict[str, StoredArray], list[str]]:
-        """The arrays by the key of the top that they are, in the net's order, and the names that the net lacks."""
+    def matched(self, net: Net, *, by_layer: bool) -> tuple[dict[str, StoredArray], list[str]]:
+        """The arrays by the key of the top that they are, in the net's order, and the names that the net lacks.
+
+        Args:
+            net: the net that was run.
+            by_layer: what a name means that is a layer's and a blob's.
+        """
         tops = tops_of(net)
-        by_layer = {f"{top.layer}:{top.blob}": top.key for top in tops} | {top.key: top.key for top in tops}
-        by_blob = {top.blob: top.key for top in tops} | _split_names(tops)
-        keys = by_blob | by_layer if self.is_by_layer(net) else by_layer | by_blob
+        layers = {f"{top.layer}:{top.blob}": top.key for top in tops} | {top.key: top.key for top in tops}
+        blobs = {top.blob: top.key for top in tops} | _split_names(tops)
+        keys = blobs | layers if by_layer else layers | blobs
         names = _Names(keys)
         found = {name: names.find(name) for name in self.values}
         arrays = {keys[known]: self.values[name] for name, known in found.items() if known is not None}
@@ -214,7 +219,7 @@ class _Header:
         first = version == (1, 0)
         parse = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = parse(stream)
-        if any(not isinstance(size, int) or size < 0 for size in shape):
+        if any(type(size) is not int or size < 0 for size in shape):
             raise ValueError("its shape is impossible")
         return cls(shape, fortran, dtype, stream.tell())
 
@@ -239,14 +244,16 @@ class _Header:
 
 @contextmanager
 def _reported(where: str) -> Iterator[None]:
-    """Errors as one line that begins with the file."""
+    """Errors as one line that begins with the file, but for files that cannot be opened, which have theirs."""
     try:
         yield
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error, EOFError) as error:
-        raise DumpError(f"{where}: not an npz file, or damaged: {_line(error)}") from error
     except DumpError:
         raise
-    except (ValueError, SyntaxError, TypeError, MemoryError, OverflowError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DumpError(f"{where}: not an npz file, or damaged: {_line(error)}") from error
+    except Exception as error:  # zipfile and NumPy's header parser let many kinds through, all caused by the file
+        if isinstance(error, OSError) and error.filename:
+            raise
         raise DumpError(f"{where}: not a readable array: {_line(error)}") from error
 
 

@@ -238,7 +238,9 @@ def work_of(tops: Sequence[tuple[int, ...]], blobs: Sequence[tuple[int, ...]]) -
 def against_dump(graph: fx.GraphModule, dump: Dump) -> Verification:
     """The activations of ``graph`` against those that Caffe left, for the inputs that it left.
 
-    A one-dimensional array in place of a larger blob is taken as every n-th of the blob's values.
+    A name that is a layer's and a blob's means, for the whole file, what more of its arrays agree with: the value right
+    after that layer, or the blob's final value. A one-dimensional array in place of a larger blob is taken as every
+    n-th of the blob's values.
 
     Args:
         graph: a converted net for inputs of the stored shapes.
@@ -249,9 +251,13 @@ def against_dump(graph: fx.GraphModule, dump: Dump) -> Verification:
     """
     net = _net_of(graph)
     inputs = dump.inputs_of(net)
-    stored, unknown = dump.matched(net)
     values = activations(graph, *map(torch.from_numpy, inputs.values()))
-    found = [_against_stored(key, values[key], array) for key, array in stored.items() if key not in net.inputs]
+    readings = []
+    for by_layer in (True,) if dump.is_by_layer(net) else (False, True):
+        stored, unknown = dump.matched(net, by_layer=by_layer)
+        computed = [key for key in stored if key in values and key not in net.inputs]
+        readings.append([_against_stored(key, values[key], stored[key]) for key in computed])
+    found = max(readings, key=lambda items: sum(item.relative <= DUMP_LIMIT for item in items))
     if not found:
         names = ", ".join(unknown[:5]) or "only inputs"
         raise DumpError(f"{dump.source}: no array has the name of a layer or blob of {net.source}: {names}")
