@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from prototxt.errors import InputError
 from pytorch_icnet.imaging.images import MAX_PIXELS
 
+from . import pillow
 from .classes import INSTANCES, ClassTable
 
 _GROUP = "group"
@@ -51,8 +51,8 @@ def draw(path: str | os.PathLike[str], table: ClassTable) -> npt.NDArray[np.int3
     """
     path = Path(path)
     size, objects = _read(path)
-    image = Image.new("I", size[::-1], 0)
-    drawer = ImageDraw.Draw(image)
+    image = pillow.module("Image", "drawing polygons").new("I", size[::-1], 0)
+    drawer = pillow.module("ImageDraw", "drawing polygons").Draw(image)
     instances: Counter[str] = Counter()
     for item in objects:
         value = _value(path, item.label, table, instances)

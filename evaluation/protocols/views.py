@@ -14,10 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 
 from pytorch_icnet.imaging.pixels import Pixels
 from pytorch_icnet.imaging.preprocess import resize_image
+
+from .. import pillow
 
 Size = tuple[int, int]
 """Height and width."""
@@ -58,12 +59,17 @@ def _opencv(rgb: Bytes, size: Size) -> Bytes:
 
 
 def _pillow(rgb: Bytes, size: Size) -> Bytes:
-    return np.array(Image.fromarray(rgb).resize(size[::-1], Image.Resampling.BILINEAR))
+    return _resized(rgb, size, "BILINEAR")
 
 
 def pillow_nearest(labels: Bytes, size: Size) -> Bytes:
     """A label map, uint8 HxW, at another size as Pillow's NEAREST chooses its pixels."""
-    return np.array(Image.fromarray(labels).resize(size[::-1], Image.Resampling.NEAREST))
+    return _resized(labels, size, "NEAREST")
+
+
+def _resized(image: Bytes, size: Size, resampling: str) -> Bytes:
+    pil = pillow.module("Image", "pytorch-semseg's resizing")
+    return np.array(pil.fromarray(image).resize(size[::-1], pil.Resampling[resampling]))
 
 
 RESIZE: Mapping[str, Callable[[Bytes, Size], Bytes]] = MappingProxyType(
