@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import os
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -172,13 +173,12 @@ def _reason(path: str | os.PathLike[str], kind: str, graph: fx.GraphModule, erro
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without the exporters' warnings and log lines."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Without what the exporters say, which runs to thousands of lines where an attempt fails."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings(), torch.no_grad():
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        logging.disable(before)
