@@ -11,13 +11,26 @@ import torch
 from torch import nn
 
 import converter
-from converter import FillerWarning, NetError, UnsupportedLayersError, WeightsMismatchError, activations, load_caffe
+from converter import (
+    FillerWarning,
+    NetError,
+    UnsupportedLayersError,
+    WeightsMismatchError,
+    activations,
+    load_caffe,
+    registry,
+)
 from converter.graph import translate
 from converter.match import Weights
 from converter.names import module_name, unique_names
 from prototxt import LegacyBlob, read_net
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4\n'
+
+
+@pytest.fixture(autouse=True)
+def forget_registered_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_types", dict(registry._types))
 
 
 def conv(name: str, bottom: str, top: str, outputs: int = 3, more: str = "") -> str:
