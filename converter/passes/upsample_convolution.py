@@ -21,7 +21,7 @@ zero. C works on a quarter of the pixels.
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from typing import TypeGuard, cast
 
 import torch
 from torch import fx, nn
@@ -89,8 +89,8 @@ def upsample_convolution(graph: fx.GraphModule) -> fx.GraphModule:
         for reader in list(node.users):
             convolution = module_of(graph, reader)
             if is_dilated(convolution) and len(reader.args) == 1:
-                fast = UpsampledConvolution(convolution.weight, convolution.bias, convolution.groups)
-                replace_module(graph, reader, fast)
+                weight, bias = cast(nn.Parameter, convolution.weight), cast(nn.Parameter | None, convolution.bias)
+                replace_module(graph, reader, UpsampledConvolution(weight, bias, convolution.groups))
                 reader.args = node.args
                 reader.meta.pop("caffe_layer", None)
         if not node.users:
