@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from prototxt.errors import InputError
 from pytorch_icnet import console
 
@@ -206,10 +208,10 @@ def _feeds_otherwise(name: str, settings: Settings, changes: dict[str, Any]) -> 
     return protocol(name, settings).views(CITYSCAPES_SIZE) != protocol(name, changed).views(CITYSCAPES_SIZE)
 
 
-def _device(options: Options, group: Group) -> Any:
+def _device(options: Options, group: Group) -> torch.device:
     device = console.device(options.device)
     if device.type == "cuda" and device.index is None and group.size > 1:
-        return console.device(f"cuda:{group.local_rank}")
+        return console.device(f"cuda:{group.local_rank % torch.cuda.device_count()}")
     return device
 
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from prototxt.errors import InputError
 from pytorch_icnet import console
 
@@ -82,9 +84,12 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """What all results have in common; another run goes on only with the same."""
         data = self.network.as_data()
+        if self.network.device.type == "cpu":  # of which the last bits depend on the instructions, not on the name
+            data["device_name"] = torch.backends.cpu.get_cpu_capability()
         return {
             "weights_sha256": data.pop("weights").get("sha256"),
-            **{key: value for key, value in data.items() if key != "device_name" or self.network.device.type != "cpu"},
+            **data,
+            **{f"{package} version": version for package, version in console.versions().items()},
             "protocols": [protocol.as_data() for protocol in self.scoring.protocols],
             "classes": [asdict(entry) for entry in self.scoring.table.entries],
             "alpha": self.outputs.alpha if self.outputs.overlay else None,
@@ -135,7 +140,8 @@ class Run:
         finished = journal.finished() if resume else {}
         kept = self._kept(finished, items)
         if resume:
-            self.log.say(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept")
+            share_of = f" (process 0 of {self.group.size})" if self.group.size > 1 else ""
+            self.log.say(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept{share_of}")
         left = [item for item in items if item[0] not in kept]
         share = Share({protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept))
         first = next(iter(share.tallies.values()))

@@ -1,0 +1,44 @@
+"""Memory does not grow with the list by anything of an image's size."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from evaluation.lists import Entry
+from evaluation.outputs import Outputs
+from evaluation.progress import Log
+from evaluation.run import Run
+from evaluation.score import ImageScore
+from pytorch_icnet.imaging.images import write_label_map
+
+from .test_pipeline import Quarter, network_of, scoring_of
+
+SIZE = (32, 64)
+"""A label map of this size is 2 KB, an image 6 KB, a blob 25 KB, quarter scores 11 KB."""
+
+
+def test_nothing_of_an_image_is_kept(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    entries = []
+    for number in range(240):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), random.integers(0, 256, (*SIZE, 3), dtype=np.uint8))
+        write_label_map(tmp_path / f"{number}_label.png", random.integers(0, 19, SIZE, dtype=np.uint8))
+        entries.append(Entry(f"{number}.png", f"{number}_label.png", number + 1))
+    taken: dict[int, int] = {}
+
+    def show(place: int, image: ImageScore) -> None:
+        if place in (80, 239):
+            taken[place] = tracemalloc.get_traced_memory()[0]
+
+    run = Run(network_of(Quarter()), scoring_of(tmp_path), Outputs(tmp_path / "out"), Log(), workers=1)
+    tracemalloc.start()
+    try:
+        run.execute(entries, resume=False, show=show)
+    finally:
+        tracemalloc.stop()
+    grown = (taken[239] - taken[80]) / (239 - 80)
+    assert grown < 2000, "bytes per image: less than a label map; an image's own numbers are about 800"
