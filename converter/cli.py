@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule
 
@@ -106,7 +105,8 @@ def main(
         _show_summary(net, json_file)
         return
     output = output or weights.with_suffix(".safetensors")
-    graph = translate(net, Weights(blobs, str(weights), lenient=lenient))
+    matching = Weights(blobs, str(weights), lenient=lenient)
+    graph = translate(net, matching)
     match: Match = graph.meta["match"]
     rows = summary(net)
     click.echo(layer_table(rows, {**dict.fromkeys(match.matched, "file"), **dict.fromkeys(match.filled, "filler")}))
@@ -120,7 +120,7 @@ def main(
         checkpoint = Checkpoint(state_of(graph, blobs), provenance, pyramid_of(net), _input_size(net))
         model = checkpoint.model()
         checks = verify(model, net, blobs) if verified else []
-        checks += _comparisons(net, blobs, lenient, verified, reference, report_folder)
+        checks += _comparisons(graph, net, matching, verified, reference, report_folder)
         _show_checks(checks, net, tolerance, report_folder)
         if fold_bn and not model.merged:
             merged = folded(checkpoint.model(aux="conv6_sub2.weight" in checkpoint.state))
@@ -129,7 +129,7 @@ def main(
     else:
         if fold_bn:
             raise InputError("--fold-bn is for ICNet's weights")
-        checks = _comparisons(net, blobs, lenient, verified, reference, report_folder)
+        checks = _comparisons(graph, net, matching, verified, reference, report_folder)
         _show_checks(checks, net, tolerance, report_folder)
         metadata = {
             "architecture": "caffe",
@@ -181,20 +181,15 @@ def _show_summary(net: Net, json_file: Path | None) -> None:
 
 
 def _comparisons(
-    net: Net,
-    blobs: Mapping[str, Sequence[NDArray[Any]]],
-    lenient: bool,
-    verified: bool,
-    reference: Path | None,
-    report_folder: Path | None,
+    graph: GraphModule, net: Net, weights: Weights, verified: bool, reference: Path | None, report_folder: Path | None
 ) -> list[Verification]:
     """The graph against itself in float64 and the formulas of its layers, and against Caffe's activations."""
     checks: list[Verification] = []
     if verified:
         checked = resized_net(net, CHECKED_SIZE) if _is_icnet(net) else net
-        graph = translate(checked, Weights(blobs, lenient=lenient))
         try:
-            checks = _against_itself(graph, seeded_inputs(checked), blobs, with_sum=report_folder is not None)
+            fitted = _graph_of(checked, net, graph, weights)
+            checks = _against_itself(fitted, seeded_inputs(checked), weights, with_sum=report_folder is not None)
         except (RuntimeError, IndexError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(
@@ -203,15 +198,22 @@ def _comparisons(
     if reference is not None:
         dump = read_dump(reference)
         checked = _fed_with({name: value.shape for name, value in dump.inputs_of(net).items()}, net)
-        checks.append(against_dump(translate(checked, Weights(blobs, lenient=lenient)), dump))
+        checks.append(against_dump(_graph_of(checked, net, graph, weights), dump))
     return checks
 
 
+def _graph_of(checked: Net, net: Net, graph: GraphModule, weights: Weights) -> GraphModule:
+    """The graph of ``checked``: that of ``net``, where the two are the same, or another with the same weights."""
+    if checked is net:
+        return graph
+    return translate(checked, Weights(weights.blobs, weights.source, lenient=weights.lenient))
+
+
 def _against_itself(
-    graph: GraphModule, inputs: list[Tensor], blobs: Mapping[str, Sequence[NDArray[Any]]], *, with_sum: bool
+    graph: GraphModule, inputs: list[Tensor], weights: Weights, *, with_sum: bool
 ) -> list[Verification]:
     checks = [accumulated(graph, *inputs)] if with_sum else []
-    return [*checks, against_float64(graph, *inputs), against_formulas(graph, *inputs, blobs=blobs)]
+    return [*checks, against_float64(graph, *inputs), against_formulas(graph, *inputs, blobs=weights.blobs)]
 
 
 def _fed_with(shapes: Mapping[str, tuple[int, ...]], net: Net) -> Net:
@@ -220,7 +222,9 @@ def _fed_with(shapes: Mapping[str, tuple[int, ...]], net: Net) -> Net:
         return net
     images = [shape for shape in shapes.values() if len(shape) == 4]
     if _is_icnet(net) and len(images) == 1:
-        return resized_net(net, images[0][2:])
+        height, width = images[0][2:]
+        click.echo(f"pyramid  windows fitted to {height}x{width}; if Caffe had others, give --prototxt with them")
+        return resized_net(net, (height, width))
     return dataclasses.replace(net, inputs=shapes)
 
 

@@ -35,8 +35,10 @@ FORMULA_LIMIT = 1e-6
 
 MOST_WORK = 2e9
 """A layer of more multiply-accumulates (or what takes as long) is not checked against its formula: about a second."""
+MOST_WEIGHTS = 2**26
+"""Nor is a layer of more weights than that, half a gigabyte in float64."""
 MOST_WORK_OF_ALL = 4e10
-"""The same for a whole net; layers of less than a thousandth of it always are."""
+"""The most on a whole net; layers of less than a thousandth of it are checked even then."""
 
 JUMPING = frozenset(("DetectionOutput",))
 """Types that round before they choose, so that float32 and float64 choose otherwise at times."""
@@ -217,7 +219,12 @@ class _FormulaCheck(_LayerCheck):
 
     def _is_too_large(self, tops: Sequence[torch.Tensor], blobs: Sequence[NDArray[Any]]) -> bool:
         work = work_of([tuple(top.shape) for top in tops], [blob.shape for blob in blobs])
-        if work > MOST_WORK or (work > MOST_WORK_OF_ALL / 1000 and self.work + work > MOST_WORK_OF_ALL):
+        weights = sum(blob.size for blob in blobs)
+        if (
+            work > MOST_WORK
+            or weights > MOST_WEIGHTS
+            or (work > MOST_WORK_OF_ALL / 1000 and self.work + work > MOST_WORK_OF_ALL)
+        ):
             return True
         self.work += work
         return False
