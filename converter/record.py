@@ -76,6 +76,18 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
     yield from module.named_buffers(remove_duplicate=False)
 
 
+def original_net(graph: fx.GraphModule) -> Net:
+    """The net from which ``graph`` was made, before any pass.
+
+    Raises:
+        InputError: the graph does not come from :func:`converter.load_caffe`.
+    """
+    net: Net | None = graph.graph.output_node().meta.get("caffe_net")
+    if net is None:
+        raise InputError("the graph does not remember its Caffe net: only what load_caffe returned can be written")
+    return net
+
+
 def net_of(graph: fx.GraphModule) -> Net:
     """The net that ``graph`` computes: the one that was read, with what passes have changed.
 
@@ -85,11 +97,7 @@ def net_of(graph: fx.GraphModule) -> Net:
         InputError: the graph does not come from :func:`converter.load_caffe`, or was rewritten into what Caffe does not
             have.
     """
-    net: Net | None = graph.graph.output_node().meta.get("caffe_net")
-    if net is None:
-        raise InputError(
-            "the graph does not remember its Caffe net: only what load_caffe returned can be written as one"
-        )
+    net = original_net(graph)
     records = {record.name: record for record in _records(graph)}
     layers = []
     for name, layer in zip(unique_names([layer.name for layer in net.layers]), net.layers, strict=True):

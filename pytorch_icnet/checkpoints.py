@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import os
 import pickle
 import zipfile
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from converter.export.safetensors import METADATA_KEY, save_state
+from converter.export.safetensors import CAFFE, METADATA_KEY, graph_of, load_state, save_state
+from converter.record import net_of
+from converter.summary import outputs_of
 from prototxt import read_weights
 from prototxt.errors import InputError, WeightsError
 
@@ -105,15 +105,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         InputError: no such file, or not an ICNet; one line that says what it is and what to do.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(16)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if head[:2] == b"PK":
+    kind = _kind(path)
+    if kind == "zip":
         return _read_torch(path)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size:
-        return _read_safetensors(path)
+    if kind == "safetensors":
+        return _of_safetensors(path, *load_state(path))
     blobs = read_weights(path)
     return Checkpoint(state_of(translate_icnet(path, blobs), blobs), Provenance.of(path))
 
@@ -168,23 +164,46 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network in any supported file, told apart by its content, as published and in eval mode.
 
     ``forward(x)`` gives the tensor that the published net gives. ``num_classes``, ``input_size`` (height, width) and
-    ``provenance`` (a dict) are attributes.
+    ``provenance`` (a dict) are attributes. Of a safetensors file with any other Caffe net it is the graph that
+    :func:`converter.load_caffe` gives, whose ``forward`` may take and give several tensors.
 
     Raises:
         InputError: the file cannot be used.
     """
-    return read_checkpoint(path).model()
+    path = Path(path)
+    if _kind(path) != "safetensors":
+        return read_checkpoint(path).model()
+    state, own = load_state(path)
+    if own.get("architecture") != CAFFE:
+        return _of_safetensors(path, state, own).model()
+    graph = graph_of(state, own, str(path))
+    net = net_of(graph)
+    sizes = [shape[2:] for shape in net.inputs.values() if len(shape) == 4]
+    channels = [shape[1] for shape in outputs_of(net).values() if shape is not None and len(shape) > 1]
+    vars(graph).update(
+        input_size=sizes[0] if sizes else None,
+        num_classes=channels[0] if channels else None,
+        provenance=graph.meta["provenance"],
+    )
+    return graph
 
 
-def _read_safetensors(path: Path) -> Checkpoint:
+def _kind(path: Path) -> str:
+    """What the first bytes of a file say that it is: ``"zip"`` (torch), ``"safetensors"`` or something else, ``""``."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a whole safetensors file ({error}); copy or convert it again") from error
+        with path.open("rb") as stream:
+            head = stream.read(16)
+        if head[:2] == b"PK":
+            return "zip"
+        return "safetensors" if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size else ""
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str, Any]) -> Checkpoint:
+    if own.get("architecture") == CAFFE:
+        raise WeightsError(f"{path}: holds another net than ICNet; pytorch_icnet.load reads it")
     try:
-        own = json.loads(metadata.get(METADATA_KEY, "{}"))
         provenance = Provenance(**own["provenance"]) if "provenance" in own else Provenance.of(path)
         size = tuple(int(n) for n in own.get("input_size", INPUT_SIZE))
         pyramid = own.get("pyramid")
@@ -205,6 +224,11 @@ def _read_torch(path: Path) -> Checkpoint:
             "save the state dict alone"
         ) from error
     except (RuntimeError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
+        if _is_program(path):
+            raise WeightsError(
+                f"{path}: a program of torch.export, which could run code on loading and is refused; if you trust it, "
+                "torch.export.load reads it"
+            ) from error
         raise WeightsError(f"{path}: not a whole torch checkpoint: {str(error).splitlines()[0]}") from error
     while isinstance(loaded, Mapping) and (
         inner := next((k for k in ("state_dict", "model_state") if k in loaded), None)
@@ -213,6 +237,14 @@ def _read_torch(path: Path) -> Checkpoint:
     if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
         raise WeightsError(f"{path}: holds no state dict of tensors")
     return Checkpoint({str(key).removeprefix("module."): value for key, value in loaded.items()}, Provenance.of(path))
+
+
+def _is_program(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as file:
+            return any(name.endswith("/archive_format") for name in file.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
 
 
 def _load(model: ICNet, state: Mapping[str, torch.Tensor], source: str) -> None:

@@ -22,7 +22,7 @@ from prototxt.errors import InputError
 from prototxt.files import whole_file
 
 from ..errors import LayerError
-from ..record import net_of
+from ..record import original_net
 from ..wiring import infer_tops
 from .check import Outputs, check_outputs
 
@@ -77,7 +77,7 @@ def write_program(
     Raises:
         InputError: the net cannot be exported, the outputs differ, or the file cannot be written.
     """
-    net = net_of(graph)
+    net = original_net(graph)
     for candidate in _candidates(graph, net):
         try:
             with whole_file(path) as temporary, _quietly():

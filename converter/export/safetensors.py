@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Mapping
@@ -113,8 +114,12 @@ def save_graph(path: str | os.PathLike[str], graph: fx.GraphModule, provenance: 
     Raises:
         InputError: the graph was rewritten into what no text describes, or the file cannot be written.
     """
-    metadata = {"architecture": CAFFE, "provenance": dict(provenance), "prototxt": net_text(net_of(graph))}
-    save_state(path, graph.state_dict(), metadata)
+    save_state(path, graph.state_dict(), metadata_of(graph, provenance))
+
+
+def metadata_of(graph: fx.GraphModule, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """What :func:`save_graph` writes beside the tensors."""
+    return {"architecture": CAFFE, "provenance": dict(provenance), "prototxt": net_text(net_of(graph))}
 
 
 def load_graph(path: str | os.PathLike[str]) -> fx.GraphModule:
@@ -126,15 +131,19 @@ def load_graph(path: str | os.PathLike[str]) -> fx.GraphModule:
         WeightsError: the file is damaged, holds no such net, or its tensors are not those of its net.
         PrototxtError, NetError: what is wrong with its text.
     """
-    state, metadata = load_state(path)
+    return graph_of(*load_state(path), str(path))
+
+
+def graph_of(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], source: str) -> fx.GraphModule:
+    """The net of what :func:`load_state` read from the file ``source``; see :func:`load_graph`."""
     text, provenance = metadata.get("prototxt"), metadata.get("provenance", {})
     if metadata.get("architecture") != CAFFE or not isinstance(text, str) or not isinstance(provenance, dict):
-        raise WeightsError(f"{path}: holds no net in text form; only icnet-convert's files of Caffe nets do")
+        raise WeightsError(f"{source}: holds no net in text form; only icnet-convert's files of Caffe nets do")
     room = sum({id(tensor): tensor.numel() for tensor in state.values()}.values())
-    blank = _Blanks(room, str(path))
-    wiring = wire(read_net(text + "\n"), blank.of)  # with a newline it is a text and never a path
+    net = dataclasses.replace(read_net(text + "\n"), source=source)  # with a newline it is a text and never a path
+    wiring = wire(net, _Blanks(room, source).of)
     graph = build(wiring)
-    _fill(graph, state, str(path))
+    _fill(graph, state, source)
     graph.meta["match"] = Match(tuple(step.name for step in wiring.steps if step.blobs.shapes), (), ())
     graph.meta["provenance"] = provenance
     return graph

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from ...record import net_of
+from ...record import original_net
 from ..check import check_outputs
 from ..folders import whole_folder
 from ..safetensors import save_state
@@ -43,7 +43,7 @@ def write_source(path: str | os.PathLike[str], graph: fx.GraphModule, provenance
     Raises:
         InputError: a layer cannot be written as source, the outputs differ, or the folder cannot be written.
     """
-    net = net_of(graph)
+    net = original_net(graph)
     package = Package(graph, net)
     code = package.code(provenance)
     with whole_folder(path, _is_package) as folder:
