@@ -2,43 +2,62 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..known_weights import MEAN_RGB
+from .forms import choose
 from .imresize import BELOW_HALF, Doubles, Plan, imresize, plan
+from .pixels import CAFFE, Pixels
 
 FULL_SIZE = (1025, 2049)
 """Height and width at which the official evaluation (``eval_all.m``) feeds the net."""
 
 _BLOCK_ROWS = 8
 
+Bytes = npt.NDArray[np.uint8]
 
-def preprocess(rgb: npt.NDArray[np.uint8], size: tuple[int, int] = FULL_SIZE) -> torch.Tensor:
+
+def preprocess(
+    rgb: Bytes | torch.Tensor, size: tuple[int, int] = FULL_SIZE, *, form: str | None = None
+) -> torch.Tensor:
     """Resize with MATLAB's arithmetic, subtract the mean, and order the channels as Caffe's net expects them.
 
     Args:
-        rgb: uint8 HxWx3, channels red, green, blue.
+        rgb: uint8 HxWx3, channels red, green, blue; an array, or a tensor on any device.
         size: height and width of the net's input.
+        form: "plain", "numba", "torch" or "triton"; None: the fastest that the device and the installed packages
+            allow. The blob is the same, to the last bit.
 
     Returns:
-        float32 tensor 1x3xHxW of ``size``, channels blue, green, red, about -124 to 151. The image is
-        resized as uint8, so it is rounded before the mean is subtracted.
+        float32 tensor 1x3xHxW of ``size``, channels blue, green, red, about -124 to 151, on the device of ``rgb``. The
+        image is resized as uint8, so it is rounded before the mean is subtracted.
 
     Raises:
         TypeError: ``rgb`` is not uint8.
-        ValueError: ``rgb`` is not HxWx3, or the size is unusable.
+        ValueError: ``rgb`` is not HxWx3, the size is unusable, or the form is unknown or cannot be used.
     """
-    if rgb.dtype != np.uint8:
+    return image_blob(rgb, size, CAFFE, form=form)
+
+
+def image_blob(
+    rgb: Bytes | torch.Tensor, size: tuple[int, int], pixels: Pixels, *, form: str | None = None
+) -> torch.Tensor:
+    """The same as :func:`preprocess`, for networks that want their colours otherwise."""
+    if rgb.dtype not in (np.uint8, torch.uint8):
         raise TypeError(f"preprocess takes uint8 images, not {rgb.dtype}")
     if rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"preprocess takes RGB images of HxWx3, not of shape {rgb.shape}")
-    resized = resize_image(rgb, size)
-    blob = np.empty((1, 3, *size), np.float32)
-    for channel, mean in enumerate(reversed(MEAN_RGB)):
-        np.subtract(resized[..., 2 - channel], np.float32(mean), out=blob[0, channel])
-    return torch.from_numpy(blob)
+        raise ValueError(f"preprocess takes RGB images of HxWx3, not of shape {tuple(rgb.shape)}")
+    image = torch.from_numpy(np.ascontiguousarray(rgb)) if isinstance(rgb, np.ndarray) else rgb.contiguous()
+    chosen = choose(form, image.device, instead="plain")
+    if chosen == "plain":
+        return pixels.blob(resize_image(image.cpu().numpy(), size)).to(image.device)
+    order = ["RGB".index(name) for name in pixels.order]
+    table = pixels.blob(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2))[0, :, 0]
+    planes: torch.Tensor = import_module(f"{__package__}.fused.{chosen}_blob").blob(image, tuple(size), order, table)
+    return planes[None]
 
 
 def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -11,8 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pytorch_icnet.imaging import imresize, postprocess, probabilities
-from pytorch_icnet.imaging.postprocess import first_maximum, interp_columns, interp_rows, softmax
+from pytorch_icnet.imaging import imresize, plain, postprocess, probabilities
+from pytorch_icnet.imaging.plain import first_maximum, interp_columns, interp_rows, softmax
 
 from .matlab_reference import FIXTURES, assert_same_bits, formula_scores, sha256, slow_imresize
 
@@ -122,8 +121,7 @@ def test_against_float64(size: tuple[int, int]) -> None:
 def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     quarter = random_scores(17, 25)
     whole = probabilities(quarter, SIZE, full_size=FULL)
-    # The package offers the function under the module's name.
-    monkeypatch.setattr(sys.modules["pytorch_icnet.imaging.postprocess"], "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(plain, "_BLOCK_ROWS", 3)
     assert_same_bits(probabilities(quarter, SIZE, full_size=FULL), whole)
 
 

@@ -1,0 +1,35 @@
+"""A label map but for the pixels that the certificates of :mod:`.tiles` leave to the plain form."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from .. import plain
+from ..imresize import Plan
+
+
+class Draft(NamedTuple):
+    """A label map that is not quite done."""
+
+    labels: npt.NDArray[np.uint8]
+    """HxW."""
+    doubtful: npt.NDArray[np.int64]
+    """Indices into the flattened label map of the pixels that the plain form has to decide."""
+    crowded: tuple[tuple[int, int], ...] = ()
+    """Rows [start, stop) with so many such pixels that they are not listed."""
+
+    def finish(self, planes: torch.Tensor, zoom: int, planned: Plan) -> npt.NDArray[np.uint8]:
+        """The label map; arguments as for :func:`..plain.label_rows`."""
+        self.labels.reshape(-1)[self.doubtful] = plain.label_pixels(planes, zoom, planned, self.doubtful)
+        for start, stop in self.crowded:
+            self.labels[start:stop] = plain.label_rows(planes, zoom, planned, start, stop)
+        return self.labels
+
+
+def may_list(pixels: int) -> int:
+    """How many of so many pixels are listed at most; beyond that, whole rows cost the plain form less."""
+    return pixels // 64 + 64

@@ -1,0 +1,27 @@
+"""imresize's taps, packed for kernels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..imresize import Taps
+
+
+class Line(NamedTuple):
+    """One axis of a resize, without the taps whose weight is zero: they add nothing to bytes."""
+
+    indices: npt.NDArray[np.int32]
+    """(taps, outputs), in imresize's order."""
+    weights: npt.NDArray[np.float64]
+    """(taps, outputs); 0 where an output has fewer taps than others."""
+
+
+def line(taps: Taps) -> Line:
+    """The non-zero taps of an axis."""
+    zero = taps.weights == 0
+    order = np.argsort(zero, axis=1, kind="stable")[:, : int((~zero).sum(axis=1).max())]
+    indices, weights = (np.take_along_axis(part, order, axis=1).T for part in (taps.indices, taps.weights))
+    return Line(np.ascontiguousarray(indices, np.int32), np.ascontiguousarray(weights))
