@@ -26,9 +26,11 @@ from pytorch_icnet.verify import CHECKED_SIZE, verify
 from . import registry
 from .compare import Difference, worst
 from .dump import read_dump
-from .export.safetensors import save_state
+from .export.formats import FORMATS, SUFFIXES, Output, paths_of, write
+from .export.pth import save_pth
 from .graph import translate
 from .match import Match, Weights
+from .passes.fold_batch_norm import fold_batch_norm
 from .report import write_report
 from .summary import summary
 from .table import layer_table, totals
@@ -39,11 +41,18 @@ from .verify import Verification, accumulated, against_dump, against_float64, ag
 @click.argument("weights", type=click.Path(path_type=Path), required=False)
 @click.option("--prototxt", type=click.Path(path_type=Path), help="The net; default: the ICNet that fits the weights.")
 @click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Default: WEIGHTS.safetensors beside it.",
+    "--to",
+    "formats",
+    multiple=True,
+    callback=lambda _context, _option, values: _formats(values),
+    help=f"Write as: {', '.join(FORMATS)}; several with commas, or the option again. Default: safetensors.",
 )
-@click.option("--fold-bn", is_flag=True, help="Fold batch normalisation into the convolutions (ICNet).")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Default: WEIGHTS.safetensors (and the like) beside it. Of several formats, each gets its own suffix.",
+)
+@click.option("--fold-bn", is_flag=True, help="Fold normalisation and scales into the layers that they follow.")
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare layer by layer.")
 @click.option(
     "--reference",
@@ -67,6 +76,7 @@ from .verify import Verification, accumulated, against_dump, against_float64, ag
 def main(
     weights: Path | None,
     prototxt: Path | None,
+    formats: tuple[str, ...],
     output: Path | None,
     fold_bn: bool,
     verified: bool,
@@ -79,7 +89,7 @@ def main(
     list_layers: bool,
     json_file: Path | None,
 ) -> None:
-    """Convert WEIGHTS, a caffemodel, to a safetensors file for PyTorch.
+    """Convert WEIGHTS, a caffemodel, to a safetensors file for PyTorch, or to other formats.
 
     The file is checked against the published md5 sums; its net is chosen by what it contains; every layer must get its
     weights; the converted graph is compared with the hand-written ICNet, and folded batch normalisation with unfolded.
@@ -104,7 +114,8 @@ def main(
     if summarised:
         _show_summary(net, json_file)
         return
-    output = output or weights.with_suffix(".safetensors")
+    paths = {name: _paths(name, output, weights, alone=len(formats) == 1) for name in formats}
+    _check_not_inputs(paths, weights, prototxt)
     matching = Weights(blobs, str(weights), lenient=lenient)
     graph = translate(net, matching)
     match: Match = graph.meta["match"]
@@ -116,6 +127,7 @@ def main(
     click.echo(f"unused   {len(match.unused)} layers of the file{_listed(match.unused)}")
 
     checks: list[Verification] = []
+    checkpoint: Checkpoint | None = None
     if _is_icnet(net):
         checkpoint = Checkpoint(state_of(graph, blobs), provenance, pyramid_of(net), _input_size(net))
         model = checkpoint.model()
@@ -125,21 +137,55 @@ def main(
         if fold_bn and not model.merged:
             merged = folded(checkpoint.model(aux="conv6_sub2.weight" in checkpoint.state))
             checkpoint = dataclasses.replace(checkpoint, state=merged.state_dict())
-        write_checkpoint(output, checkpoint)
     else:
-        if fold_bn:
-            raise InputError("--fold-bn is for ICNet's weights")
         checks = _comparisons(graph, net, matching, verified, reference, report_folder)
         _show_checks(checks, net, tolerance, report_folder)
-        metadata = {
-            "architecture": "caffe",
-            "provenance": dataclasses.asdict(provenance),
-            "prototxt": Path(net.source).read_bytes().decode("utf-8", "replace"),
-        }
-        save_state(output, graph.state_dict(), metadata)
-    click.echo(f"written  {output}")
+    graph = fold_batch_norm(graph) if fold_bn else graph
+    outputs = []
+    for name in formats:
+        outputs.append(_write(name, paths[name], graph, checkpoint, provenance))
+        click.echo(f"written  {outputs[-1]}")
     if json_file:
-        _write_json(json_file, provenance, known, rows, match, checks, output)
+        _write_json(json_file, provenance, known, rows, match, checks, outputs)
+
+
+def _formats(values: Sequence[str]) -> tuple[str, ...]:
+    """The formats of ``--to``, each once."""
+    names = [name.strip() for value in values for name in value.split(",")] or ["safetensors"]
+    for name in names:
+        if name not in FORMATS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(FORMATS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _paths(name: str, output: Path | None, weights: Path, *, alone: bool) -> tuple[Path, ...]:
+    """The files of one format; Caffe's own get a name other than the weights' by default."""
+    if output is None:
+        base = weights.with_suffix("")
+        return paths_of(name, base.with_name(f"{base.name}_caffe") if name == "caffe" else base)
+    if alone and len(SUFFIXES[name]) == 1:
+        return (output,)
+    known = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
+    return paths_of(name, output.with_suffix("") if output.suffix in known else output)
+
+
+def _check_not_inputs(paths: Mapping[str, tuple[Path, ...]], weights: Path, prototxt: Path | None) -> None:
+    for path in (path for found in paths.values() for path in found if path.exists()):
+        if any(path.samefile(given) for given in (weights, prototxt) if given is not None):
+            raise InputError(f"{path}: is one of the inputs and would be lost; choose another --output")
+
+
+def _write(
+    name: str, paths: tuple[Path, ...], graph: GraphModule, checkpoint: Checkpoint | None, provenance: Provenance
+) -> Output:
+    """One format; an ICNet's tensors with its auxiliary heads."""
+    if checkpoint is not None and name == "safetensors":
+        write_checkpoint(paths[0], checkpoint)
+        return Output(name, paths)
+    if checkpoint is not None and name == "pth":
+        save_pth(paths[0], checkpoint.state)
+        return Output(name, paths)
+    return write(name, paths, graph, dataclasses.asdict(provenance))
 
 
 def _check_md5(provenance: Provenance, path: Path, allow_mismatch: bool) -> KnownWeights | None:
@@ -263,7 +309,7 @@ def _write_json(
     rows: list[dict[str, Any]],
     match: Match,
     checks: Sequence[Verification],
-    output: Path,
+    outputs: Sequence[Output],
 ) -> None:
     results = {
         "provenance": dataclasses.asdict(provenance),
@@ -273,7 +319,10 @@ def _write_json(
         "verification": [
             {**dataclasses.asdict(check), "limit": check.limit if check.limit < math.inf else None} for check in checks
         ],
-        "output": str(output),
+        "output": str(outputs[0].paths[0]),
+        "outputs": [
+            {"format": output.format, "paths": list(map(str, output.paths)), "note": output.note} for output in outputs
+        ],
         "versions": console.versions(),
     }
     with whole_file(path) as temporary:
