@@ -124,7 +124,10 @@ def test_package_data_matches_files() -> None:
         present = {
             path
             for path in folder.rglob("*")
-            if path.is_file() and path.suffix not in (".py", ".pyc") and not path.name.startswith(".")
+            if path.is_file()
+            and path.suffix != ".py"
+            and not path.name.startswith(".")
+            and "__pycache__" not in path.parts
         }
         assert matched == present, package
 
