@@ -26,11 +26,14 @@ def difference(layer: str, value: torch.Tensor, reference: torch.Tensor) -> Diff
     if value.shape != reference.shape:
         return Difference(layer, math.inf, math.inf)
     a, b = value.detach().double().cpu(), reference.detach().double().cpu()
-    same = (a == b) | (a.isnan() & b.isnan())
-    gap = torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=math.inf, posinf=math.inf)
-    absolute = float(gap.max()) if gap.numel() else 0.0
-    finite = b[b.isfinite()]
-    scale = float(finite.abs().max()) if finite.numel() else 0.0
+    if not a.numel():
+        return Difference(layer, 0.0, 0.0)
+    absolute, scale = float((a - b).abs().max()), float(b.abs().max())
+    if not (math.isfinite(absolute) and math.isfinite(scale)):
+        same = (a == b) | (a.isnan() & b.isnan())
+        absolute = float(torch.where(same, 0.0, (a - b).abs()).nan_to_num(nan=math.inf, posinf=math.inf).max())
+        finite = b[b.isfinite()]
+        scale = float(finite.abs().max()) if finite.numel() else 0.0
     return Difference(layer, absolute, absolute / scale if scale else absolute)
 
 

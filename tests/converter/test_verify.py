@@ -15,7 +15,7 @@ from torch import fx, nn
 
 import converter.verify
 from converter import activations, registry
-from converter.compare import worst
+from converter.compare import difference, worst
 from converter.dump import DumpError, read_dump
 from converter.graph import translate
 from converter.match import Weights
@@ -298,3 +298,21 @@ def test_activations_of_something_else(arrays: dict[str, NDArray[Any]], message:
     with pytest.raises(DumpError, match=message) as error:
         against_dump(good(), read_dump(tmp_path / "caffe.npz"))
     assert str(error.value).startswith(str(tmp_path)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "exact", "relative"),
+    [
+        ([1, 2], [1, 4], 0.5),
+        ([0, 0.5], [0, 0], 0.5),
+        ([1, np.nan], [1, np.nan], 0),
+        ([1, np.inf], [1, np.inf], 0),
+        ([1, 2], [1, np.nan], np.inf),
+        ([1, np.nan], [1, 2], np.inf),
+        ([1, -np.inf], [1, np.inf], np.inf),
+        ([1, 2], [1], np.inf),
+        ([], [], 0),
+    ],
+)
+def test_difference(value: list[float], exact: list[float], relative: float) -> None:
+    assert difference("x", torch.tensor(value), torch.tensor(exact)).relative == relative
