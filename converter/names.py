@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 
 from torch import fx, nn
 
@@ -34,17 +35,18 @@ def module_name(name: str) -> str:
     """``name`` as the name of a submodule, which is also the prefix of its keys in the state dict.
 
     Names stay as they are, slashes included, but for what torch or Python cannot take: ``.`` becomes ``_dot_``; a
-    keyword or an attribute of modules (``type``, ``half``, ``forward``) gets a trailing ``_``; quotes, backslashes and
-    unprintable characters become their code point (``_x22_``), since torch.fx writes names into source code.
+    keyword or an attribute of modules (``type``, ``half``, ``forward``) gets a trailing ``_``; quotes, backslashes,
+    unprintable characters and those that Python takes for others in a name become their code point (``_x22_``), since
+    torch.fx writes names into source code.
     """
     safe = "".join(_safe(character) for character in name)
-    return safe + "_" if keyword.iskeyword(safe) or safe in _RESERVED else safe
+    return safe + "_" if keyword.iskeyword(safe) or safe in _RESERVED or safe.lower() == "self" else safe
 
 
 def argument_name(blob: str, taken: set[str]) -> str:
     """``blob`` as the name of an argument of ``forward``; the name is added to ``taken``."""
     name = re.sub(r"\W", "_", blob, flags=re.ASCII)
-    if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
+    if not name.isidentifier() or keyword.iskeyword(name) or name.lower() == "self":
         name = f"_{name}"
     while name in taken:
         name += "_"
@@ -55,6 +57,7 @@ def argument_name(blob: str, taken: set[str]) -> str:
 def _safe(character: str) -> str:
     if character == ".":
         return "_dot_"
-    if character in "\"'\\{}" or not character.isprintable():
+    normal = unicodedata.normalize("NFKC", character) == character
+    if character in "\"'\\{}" or not character.isprintable() or not normal:
         return f"_x{ord(character):x}_"
     return character

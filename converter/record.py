@@ -105,8 +105,20 @@ def net_of(graph: fx.GraphModule) -> Net:
         if record is not None:
             layers.append(dataclasses.replace(record.layer, name=name) if record.blobs else record.layer)
         elif layer.type in INPUT_TYPES or not layer.tops:
-            layers.append(layer)
+            layers.append(_with_shapes(layer, net))
     return dataclasses.replace(net, layers=tuple(layers))
+
+
+def _with_shapes(layer: Layer, net: Net) -> Layer:
+    """An Input layer with the shapes of ``net.inputs``, which may be others than its text's."""
+    if layer.type != "Input" or not layer.params.shape:
+        return layer
+    dims = [shape.dim for shape in layer.params.shape]
+    wanted = [net.inputs[top] for top in layer.tops]
+    if wanted == (dims * len(wanted) if len(dims) == 1 else dims):
+        return layer
+    shapes = tuple(layer.params.shape[0].replace(dim=shape) for shape in wanted)
+    return dataclasses.replace(layer, params=layer.params.replace(shape=shapes))
 
 
 def blobs_of(graph: fx.GraphModule) -> dict[str, list[NDArray[Any]]]:

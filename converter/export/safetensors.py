@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import fx
 
 from prototxt import Layer, net_text, read_net
-from prototxt.errors import InputError, WeightsError
+from prototxt.errors import InputError, PrototxtError, WeightsError
 from prototxt.files import whole_file
 
 from ..blobs import Blobs, Owner, Shape
@@ -129,7 +129,7 @@ def load_graph(path: str | os.PathLike[str]) -> fx.GraphModule:
 
     Raises:
         WeightsError: the file is damaged, holds no such net, or its tensors are not those of its net.
-        PrototxtError, NetError: what is wrong with its text.
+        NetError: what is wrong with its net.
     """
     return graph_of(*load_state(path), str(path))
 
@@ -140,8 +140,11 @@ def graph_of(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], sou
     if metadata.get("architecture") != CAFFE or not isinstance(text, str) or not isinstance(provenance, dict):
         raise WeightsError(f"{source}: holds no net in text form; only icnet-convert's files of Caffe nets do")
     room = sum({id(tensor): tensor.numel() for tensor in state.values()}.values())
-    net = dataclasses.replace(read_net(text + "\n"), source=source)  # with a newline it is a text and never a path
-    wiring = wire(net, _Blanks(room, source).of)
+    try:
+        net = read_net(text + "\n")  # with a newline it is a text and never a path
+    except PrototxtError as error:
+        raise WeightsError(f"{source}: the net in its metadata: {error}") from error
+    wiring = wire(dataclasses.replace(net, source=source), _Blanks(room, source).of)
     graph = build(wiring)
     _fill(graph, state, source)
     graph.meta["match"] = Match(tuple(step.name for step in wiring.steps if step.blobs.shapes), (), ())

@@ -158,7 +158,7 @@ class Package:
     def _forward(self) -> Iterator[str]:
         variables = Variables(GLOBALS | {"self"}, self._reads())
         placeholders = self.graph.graph.find_nodes(op="placeholder")
-        arguments = ["self", *(f"{variables.give(node, -1)}: torch.Tensor" for node in placeholders)]
+        arguments = ["self", *(f"{variables.give(node, -1, alone=False)}: torch.Tensor" for node in placeholders)]
         outputs = self._outputs()
         returned = "torch.Tensor" if len(outputs) == 1 else "dict[str, torch.Tensor]"
         yield laid_out(call("forward", *arguments), INDENT, "def ", f" -> {returned}:")
@@ -178,8 +178,9 @@ class Package:
         for place, statement in enumerate(statement for paragraph in self.paragraphs for statement in paragraph):
             for node in statement.inputs:
                 reads[node].append(place)
-        end = sum(map(len, self.paragraphs))
-        for node in self._outputs().values():
+        outputs = self._outputs().values()
+        end = sum(map(len, self.paragraphs)) + (len(outputs) > 1)  # several are told apart by their names
+        for node in outputs:
             reads[node].append(end)
         return reads
 
@@ -193,7 +194,8 @@ class Package:
             else:
                 silent.append(plain(f"{node.meta.get('caffe_type', '')} {caffe_name(node)}"))
             arguments = [expression]
-        targets = ["_" if node is None else variables.give(node, place) for node in statement.tops]
+        alone = len(statement.tops) == 1
+        targets = ["_" if node is None else variables.give(node, place, alone=alone) for node in statement.tops]
         target = ", ".join(targets)
         if statement.is_tuple and len(targets) == 1:  # losses may give more tops than the text names
             arguments = [f"{arguments[0]}[0]"]

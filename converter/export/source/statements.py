@@ -131,9 +131,9 @@ class Variables:
     names: dict[fx.Node, str] = field(default_factory=dict)
     _holders: dict[str, fx.Node] = field(default_factory=dict)
 
-    def give(self, node: fx.Node, place: int) -> str:
-        """The variable for the value of ``node``, which statement number ``place`` makes."""
-        passing = self.reads[node] == [place + 1] and node.op != "placeholder"
+    def give(self, node: fx.Node, place: int, *, alone: bool) -> str:
+        """The variable for the value of ``node``, which statement number ``place`` makes, perhaps ``alone``."""
+        passing = alone and self.reads[node] == [place + 1]
         wanted = PASSING if passing else variable_name(blob_name(node), self.reserved | {PASSING})
         name, number = wanted, 2
         while name in self._holders and max(self.reads[self._holders[name]], default=place) > place:
