@@ -136,7 +136,7 @@ IDENTIFIERS = ["import", "__class__", "__init__", "_modules", "self", "Self", "t
 NASTY = [
     'x")); open("ran", "w"); ((',
     "'\nopen('ran', 'w')\n'",
-    '"""\nopen("ran", "w")\n"""',
+    '"""\nopen("ran","w")#',
     "# \u2028open('ran', 'w')",
     "\\",
     "\\N{BULLET}{0}%s{self}",
