@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from prototxt import LegacyBlob, Params
+from prototxt.content import release
 
 from .errors import LayerError
 from .fillers import fill
 
 Shape = tuple[int, ...]
+
+_PIECE = 1 << 22  # values: a large blob is copied in pieces, so that file and copy are never both in memory
 
 
 @dataclass
@@ -187,8 +190,14 @@ def fits(stored: NDArray[Any], expected: Shape) -> bool:
 
 
 def tensor(array: NDArray[Any], shape: Shape) -> torch.Tensor:
-    """A float32 copy: stored blobs are read-only and may be unaligned views of a file."""
-    return torch.from_numpy(np.array(array, dtype=np.float32, order="C").reshape(shape))
+    """A float32 copy: stored blobs are read-only and may be unaligned views of a file, whose memory is let go."""
+    flat = array.reshape(-1)
+    copy = np.empty(flat.size, np.float32)
+    for start in range(0, flat.size, _PIECE):
+        piece = flat[start : start + _PIECE]
+        copy[start : start + _PIECE] = piece
+        release(piece)
+    return torch.from_numpy(copy.reshape(shape))
 
 
 def _agree(owner: Owner, spec: Params) -> None:

@@ -6,8 +6,10 @@ import mmap
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
 
@@ -46,3 +48,21 @@ def content_of(path: Path, error: type[InputError], limit: int | None = None) ->
         raise problem if isinstance(problem, InputError) else error(f"{path!s}: cannot be read: {problem}") from problem
     content.flags.writeable = False
     return content.data[:filled]
+
+
+def release(array: NDArray[Any]) -> None:
+    """Let go of the memory behind ``array`` where it is a view of a mapped file; touching it reads the file again.
+
+    Whoever copies large weights one after another so never holds the file and all the copies at once.
+    """
+    owner: Any = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    mapped = owner.obj if isinstance(owner, memoryview) else owner
+    if not isinstance(mapped, mmap.mmap) or not array.flags.c_contiguous or not hasattr(mapped, "madvise"):
+        return
+    offset = array.ctypes.data - np.frombuffer(mapped, np.uint8).ctypes.data
+    first = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (offset + array.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    if length > 0:
+        mapped.madvise(mmap.MADV_DONTNEED, first, length)

@@ -254,6 +254,17 @@ def test_arrays_are_read_only_views(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert isinstance(base.obj, mmap.mmap)
 
 
+def test_released_memory_is_read_again(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).random(content.MAP_FROM // 4, np.float32)
+    path = tmp_path / "w.caffemodel"
+    path.write_bytes(layer("a", shape(values.size) + field(5, values.tobytes())))
+    blob = read_weights(path)["a"][0]
+    assert np.array_equal(blob, values)
+    for array in (blob, blob[100:5000], blob[:3], values):
+        content.release(array)
+        assert np.array_equal(blob, values)
+
+
 def test_files_above_4_gigabytes(tmp_path: Path) -> None:
     """Layers after a blob of 4 GB, in a file with a hole, which takes no space."""
     path = tmp_path / "w.caffemodel"
