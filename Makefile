@@ -41,7 +41,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 # cityscapesScripts' NumPy 1.26 needs Python 3.11 or 3.12.
 crosscheck: $(INSTALLED) $(CROSSCHECK)/installed
