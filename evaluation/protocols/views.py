@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 
 from pytorch_icnet.imaging.pixels import Pixels
-from pytorch_icnet.imaging.preprocess import resize_image
+from pytorch_icnet.imaging.preprocess import image_blob, resize_image
 
 from .. import pillow
 
@@ -40,8 +40,10 @@ class View:
 
     def blob(self, rgb: Bytes) -> torch.Tensor:
         """An image, uint8 HxWx3 in red, green, blue, as float32 1x3xHxW."""
-        resized = rgb if rgb.shape[:2] == self.size else RESIZE[self.resize](rgb, self.size)
-        blob = self.pixels.blob(resized)
+        if self.resize == "matlab":  # in one pass
+            blob = image_blob(rgb, self.size, self.pixels)
+        else:
+            blob = self.pixels.blob(rgb if rgb.shape[:2] == self.size else RESIZE[self.resize](rgb, self.size))
         return blob.flip(-1) if self.flip else blob
 
     def as_data(self) -> dict[str, Any]:
