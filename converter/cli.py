@@ -23,7 +23,7 @@ from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.known_weights import KnownWeights, by_file, by_md5
 from pytorch_icnet.verify import CHECKED_SIZE, verify
 
-from . import registry
+from .catalogue import catalogue_text
 from .compare import Difference, worst
 from .dump import read_dump
 from .export.formats import FORMATS, SUFFIXES, Output, paths_of, write
@@ -32,7 +32,7 @@ from .graph import translate
 from .match import Match, Weights
 from .passes.fold_batch_norm import fold_batch_norm
 from .report import write_report
-from .summary import summary
+from .summary import detailed_summary, summary
 from .table import layer_table, totals
 from .verify import Verification, accumulated, against_dump, against_float64, against_formulas, seeded_inputs
 
@@ -97,7 +97,7 @@ def main(
     With --prototxt it converts any other net.
     """
     if list_layers:
-        click.echo("\n".join(registry.registered()))
+        click.echo(catalogue_text(), nl=False)
         return
     if summarised and weights is not None and weights.suffix == ".prototxt" and prototxt is None:
         weights, prototxt = None, weights
@@ -218,7 +218,7 @@ def _input_size(net: Net) -> tuple[int, int]:
 
 
 def _show_summary(net: Net, json_file: Path | None) -> None:
-    rows = summary(net)
+    rows = detailed_summary(net)
     click.echo(layer_table(rows))
     click.echo(f"\n{net.name or net.source}: {totals(rows)}")
     if json_file:

@@ -9,6 +9,7 @@ from typing import Any
 from prototxt import Layer, Net, read_net
 
 from .blobs import Blobs, Owner, Shape
+from .receptive import receptive_fields
 from .wiring import Step, Wiring, wire
 
 
@@ -30,9 +31,30 @@ def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
     Raises:
         PrototxtError, NetError: what is wrong with the net.
     """
-    net = prototxt if isinstance(prototxt, Net) else read_net(prototxt)
-    steps = shapes_of(net).steps
-    rows = [_row(step) for step in steps if step.layer.type != "Split"]
+    return _rows(shapes_of(prototxt if isinstance(prototxt, Net) else read_net(prototxt)))
+
+
+def detailed_summary(net: Net) -> list[dict[str, Any]]:
+    """:func:`summary` with two more columns.
+
+    Returns:
+        Rows that also have ``memory`` (bytes of the tops in float32, none for a layer in place) and ``receptive_field``
+        (height and width in pixels of the input; None where there is none, or where it is all of the input).
+    """
+    wiring = shapes_of(net)
+    rows = _rows(wiring)
+    kept = [index for index, step in enumerate(wiring.steps) if step.layer.type != "Split"]
+    fields = receptive_fields(wiring)
+    for row, index in zip(rows, kept, strict=True):
+        field = fields[index]
+        new = [shape for top, shape in zip(row["tops"], row["top_shapes"], strict=True) if top not in row["bottoms"]]
+        row["memory"] = 4 * sum(math.prod(shape) for shape in new)
+        row["receptive_field"] = None if field is None or math.inf in field.size else [round(n) for n in field.size]
+    return rows
+
+
+def _rows(wiring: Wiring) -> list[dict[str, Any]]:
+    rows = [_row(step) for step in wiring.steps if step.layer.type != "Split"]
     _follow_in_place(rows)
     return rows
 
