@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from .blobs import Shape
 from .layers.interp import Interp
 from .layers.pooling import GlobalPooling, Pooling
-from .wiring import Shape, Step, Wiring
+from .wiring import Step, Wiring
 
 _WHOLE = frozenset({"InnerProduct", "Reduction", "SPP", "ROIPooling", "PSROIPooling", "DetectionOutput", "LSTM", "RNN"})
 """Types of whose tops each value may depend on all of the bottom."""
