@@ -83,6 +83,9 @@ def resized_net(net: Net, size: tuple[int, int], pyramid: Pyramid | None = None)
                 layer = _with_params(layer, dict(zip(names, chosen[f"pool{bins}"], strict=True)))
             elif layer.name == f"conv5_3_pool{bins}_interp":
                 layer = _with_params(layer, dict(zip(("height", "width"), chosen["interp"], strict=True)))
+        if layer.type == "Input":
+            shapes = tuple(shape.replace(dim=(*shape.dim[:2], *size)) for shape in layer.params.shape)
+            layer = dataclasses.replace(layer, params=layer.params.replace(shape=shapes))
         layers.append(layer)
     inputs = {name: (*shape[:2], *size) for name, shape in net.inputs.items()}
     return dataclasses.replace(net, layers=tuple(layers), inputs=MappingProxyType(inputs))

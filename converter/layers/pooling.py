@@ -123,7 +123,8 @@ def pool(x: torch.Tensor, method: str, kernel: Pair, stride: Pair, pad: Pair, si
         return x.new_empty((*x.shape[:2], *size))
     border = _border(x.shape, kernel, stride, pad, size)
     if method == "MAX":
-        return F.max_pool2d(_padded(x, border, _LOWEST), kernel, stride)[..., : size[0], : size[1]]
+        lowest = max(_LOWEST, torch.finfo(x.dtype).min)  # half precision does not reach Caffe's
+        return F.max_pool2d(_padded(x, border, lowest), kernel, stride)[..., : size[0], : size[1]]
     if method == "STOCHASTIC":
         mean = _means(x, border, kernel, stride, size)
         return torch.where(mean > 0, _means(x * x, border, kernel, stride, size) / mean, 0)
