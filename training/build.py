@@ -1,0 +1,158 @@
+"""The net that a training starts from: new, or with weights from a file, its heads re-made where the classes differ."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from prototxt.errors import InputError
+from pytorch_icnet import ICNet
+from pytorch_icnet.checkpoints import read_checkpoint
+
+from .recipes import Recipe
+
+HEADS = ("conv6_cls", "conv6_sub2", "conv6_sub4")
+"""The layers with one channel per class."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A net in train mode, and where its layers come from."""
+
+    model: ICNet
+    new: tuple[str, ...]
+    """Layers that no file gave."""
+    loaded: tuple[str, ...]
+
+    def table(self) -> str:
+        """A line per stage of the net: how many layers were loaded and how many are new."""
+        stages: dict[str, list[int]] = {}
+        for column, names in enumerate((self.loaded, self.new)):
+            for name in names:
+                stage = name if name in HEADS else name.split("_")[0]
+                stages.setdefault(stage, [0, 0])[column] += 1
+        lines = [f"{'layers':<12}{'loaded':>8}{'new':>6}"]
+        return "\n".join([*lines, *(f"{name:<12}{old:>8}{new:>6}" for name, (old, new) in sorted(stages.items()))])
+
+
+def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | None = None) -> Start:
+    """The net to train, with its three heads.
+
+    Args:
+        recipe: names the network and, for a new one, its width.
+        num_classes: of the data.
+        weights: any file that :func:`pytorch_icnet.load` takes for an ICNet. Heads for another number of classes are
+            left out of it, and all layers keep the file's numbers of channels.
+
+    Raises:
+        InputError: the file cannot be used, or the recipe is for a network that cannot be built here.
+    """
+    if recipe.model.network != "icnet":
+        raise InputError(f"the recipe is for {recipe.model.network}, which cannot be trained here; icnet can")
+    torch.manual_seed(recipe.train.seed)
+    if weights is None:
+        model = ICNet(num_classes, merged=False, width=recipe.model.width, aux=True)
+        initialize(model)
+        return Start(model.train(), _layers(model), ())
+    checkpoint = read_checkpoint(weights)
+    state = {key: value for key, value in checkpoint.state.items() if _kept(key, value, num_classes)}
+    channels = {
+        key.removesuffix(".weight"): value.shape[0]
+        for key, value in state.items()
+        if value.dim() == 4 and not key.startswith("conv6_")
+    }
+    merged = not any("/bn." in key for key in state)
+    model = ICNet(num_classes, merged, aux=True, channels=channels)
+    initialize(model)
+    fresh = {key: value for key, value in model.state_dict().items() if key.split(".")[0] in HEADS}
+    checkpoint.state = {**fresh, **state, "conv6_cls.weight": state.get("conv6_cls.weight", fresh["conv6_cls.weight"])}
+    loaded_model = checkpoint.model(aux=True)
+    model.load_state_dict(loaded_model.state_dict())
+    model.input_size, model.provenance = checkpoint.input_size, loaded_model.provenance
+    new = tuple(name for name in HEADS if f"{name}.weight" not in state)
+    return Start(model.train(), new, tuple(name for name in _layers(model) if name not in new))
+
+
+def _kept(key: str, value: torch.Tensor, num_classes: int) -> bool:
+    return key.split(".")[0] not in HEADS or value.shape[0] == num_classes
+
+
+def _layers(model: nn.Module) -> tuple[str, ...]:
+    return tuple(name for name, child in model.named_children() if isinstance(child, (nn.Conv2d, nn.BatchNorm2d)))
+
+
+def initialize(model: nn.Module) -> None:
+    """He's normal weights (2015) for convolutions, small ones for the heads, no biases; from torch's generator."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            spread = 0.01 if name in HEADS else math.sqrt(2 / module.weight[0].numel())
+            nn.init.normal_(module.weight, 0, spread)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def prepare_norms(model: ICNet, mode: str) -> ICNet:
+    """Batch normalisation as a recipe wants it; see :class:`training.recipes.Model`. "sync" needs several GPUs."""
+    if mode != "sync":
+        return model
+    converted: ICNet = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
+    """Let the layers whose names begin so keep their weights.
+
+    Raises:
+        InputError: no layer's name begins with one of them.
+    """
+    for beginning in beginnings:
+        found = [child for name, child in model.named_children() if name.startswith(beginning)]
+        if not any(True for child in found for _ in child.parameters()):
+            raise InputError(f"model.freeze: no layer with weights has a name that begins with {beginning!r}")
+        for child in found:
+            child.requires_grad_(False)
+
+
+def set_train(model: nn.Module, batch_norm: str, frozen: Sequence[str]) -> None:
+    """Train mode, but for batch normalisation whose statistics stay."""
+    model.train()
+    for name, child in model.named_children():
+        if isinstance(child, nn.modules.batchnorm._BatchNorm) and (
+            batch_norm == "frozen" or name.startswith(tuple(frozen))
+        ):
+            child.eval()
+
+
+def parameter_groups(model: nn.Module, recipe: Recipe, new: Sequence[str]) -> list[dict[str, object]]:
+    """Parameters by rate and decay: ``lr`` is the base rate of each group.
+
+    Layers without weights from a file, and those that the recipe names, learn at ``new_lr_factor`` times the rate.
+    """
+    options = recipe.optimizer
+    fast_names = tuple(options.new_layers) + (tuple(new) if options.new_lr_factor != 1 else ())
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, child in model.named_children():
+        fast = name.startswith(fast_names) if fast_names else False
+        for key, parameter in child.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            plain = key.endswith("bias") or isinstance(child, nn.modules.batchnorm._BatchNorm) or name == "data_sub1"
+            decay = 0.0 if plain and not options.decay_norms else options.weight_decay
+            rate = options.lr * (options.new_lr_factor if fast else 1)
+            groups.setdefault((rate, decay), []).append(parameter)
+    if not groups:
+        raise InputError("model.freeze: leaves nothing to learn")
+    return [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()]
+
+
+def optimizer_of(groups: list[dict[str, object]], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser over :func:`parameter_groups`."""
+    options = recipe.optimizer
+    if options.name == "sgd":
+        return torch.optim.SGD(groups, lr=options.lr, momentum=options.momentum)
+    return (torch.optim.Adam if options.name == "adam" else torch.optim.AdamW)(groups, lr=options.lr)

@@ -1,0 +1,130 @@
+"""``icnet-train``: train or fine-tune ICNet on Cityscapes, generated scenes or one's own images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+
+from evaluation.class_files import read_table
+from evaluation.classes import CITYSCAPES_TABLE
+from evaluation.distributed import Group, processes
+from evaluation.labels import KINDS
+from evaluation.lists import data_root
+from prototxt.errors import InputError
+from pytorch_icnet import console, icnet
+from pytorch_icnet.icnet import check_size
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@console.command("icnet-train")
+@click.option("--recipe", "recipe_name", default="icnet", show_default=True, help="A recipe's name, or a .yaml file.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: optimizer.lr=0.005.")
+@click.option("--data-root", "root", type=_FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
+@click.option("--list", "list_file", help="Images and labels to learn from.  [default: all of the split train]")
+@click.option("--val-list", help="Images to validate with; none: do not.  [default: all of the split val, if there]")
+@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) of another data set.")
+@click.option("--label-kind", type=click.Choice(KINDS), help="What labels hold.  [default: what they are called]")
+@click.option("--weights", type=_FILE, help="Begin with these: a caffemodel, a safetensors file or a checkpoint.")
+@click.option("--out", type=_FOLDER, default=Path("training-out"), show_default=True, help="For checkpoints and logs.")
+@click.option("--resume", is_flag=True, help="Go on with the training in --out, where there is one.")
+@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option("--to-caffe", is_flag=True, help="At the end also write the kept weights as prototxt and caffemodel.")
+@click.option("--max-iterations", type=click.IntRange(1), help="Stop there, with the rates of the whole training.")
+@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Of the net, for validation.")
+@click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
+def main(device: str, timeout: float, **options: object) -> None:
+    """Train ICNet with cascade label guidance; under torchrun on several GPUs.
+
+    The results are OUT/best.safetensors and OUT/last.safetensors, which every command takes, OUT/log.csv, and
+    OUT/last.pt, with which --resume goes on.
+    """
+    chosen = console.device(device)
+    with processes(chosen.type, timeout) as group:
+        if group.device != "cpu":
+            chosen = torch.device(group.device)
+        _train(chosen, group, **options)  # type: ignore[arg-type]
+
+
+def _train(
+    device: torch.device,
+    group: Group,
+    *,
+    recipe_name: str,
+    changes: tuple[str, ...],
+    root: Path | None,
+    list_file: str | None,
+    val_list: str | None,
+    classes: Path | None,
+    label_kind: str | None,
+    weights: Path | None,
+    out: Path,
+    resume: bool,
+    to_caffe: bool,
+    max_iterations: int | None,
+    input_size: tuple[int, int] | None,
+) -> None:
+    try:
+        from .recipes import read_recipe
+    except ImportError as error:
+        raise InputError(f"recipes need PyYAML ({error}): pip install 'pytorch-icnet[train]'") from error
+    from .build import start
+    from .data import source_of
+    from .log import Log
+    from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
+    from .signals import Stop
+    from .to_caffe import write_caffe_models
+    from .validate import input_size_for
+
+    recipe = read_recipe(recipe_name, changes)
+    if recipe.data.crop is not None:
+        check_size(*recipe.data.crop)
+    _repeatable(recipe.train.deterministic)
+    where = data_root(root)
+    table = CITYSCAPES_TABLE if classes is None else read_table(classes)
+    source = source_of(where, list_file, table=table, label_kind=label_kind)
+    held_out = None
+    if val_list != "none" and (val_list is not None or list_file is None):
+        held_out = source_of(where, val_list, split="val", table=table, label_kind=label_kind)
+    state = out / LAST
+    if state.exists() and not resume:
+        raise InputError(f"{state}: there is a training already; go on with --resume, or give another --out")
+    begin = start(recipe, table.num_classes, weights)
+    if input_size is not None:
+        check_size(*input_size)
+        begin.model.input_size = input_size
+    elif weights is None:
+        shape = (held_out or source).read(0)[1].shape
+        begin.model.input_size = input_size_for((shape[0], shape[1]))
+    trainer = Trainer(recipe, begin, source, out, held_out=held_out, device=device, group=group)
+    if resume and state.exists():
+        trainer.resume(state)
+    if group.leads:
+        click.echo(f"{len(source.entries)} images, {table.num_classes} classes, {console.device_name(device)}")
+        if weights is not None and not trainer.iteration:
+            click.echo(begin.table())
+    stop_at = min(max_iterations or recipe.train.iterations, recipe.train.iterations)
+    log = Log(out if group.leads else None, stop_at, trainer.iteration, recipe.train.log_every)
+    with Stop() as stop:
+        try:
+            trainer.run(stop, log, stop_at)
+        finally:
+            log.close()
+    if stop.wanted and trainer.iteration < stop_at:
+        raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+    if group.leads:
+        click.echo(f"{out}: {trainer.iteration} iterations")
+        if to_caffe:
+            best = out / BEST_WEIGHTS
+            kept = icnet(best if best.exists() else out / LAST_WEIGHTS, merged=False, aux=True)
+            for path in write_caffe_models(out, "icnet", kept):
+                click.echo(path)
+
+
+def _repeatable(deterministic: bool) -> None:
+    if deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False

@@ -1,0 +1,121 @@
+"""What a training tells: rows of CSV, TensorBoard's files where it is installed, a bar with the time left."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from .validate import Validation
+
+FIELDS = ("iteration", "loss", "lr", "seconds", "waiting", "mean_iou", "pixel_accuracy", "validation_loss")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One iteration."""
+
+    iteration: int
+    loss: float
+    lr: float
+    seconds: float
+    waiting: float
+    """Seconds of them in which the next batch was not yet there."""
+
+
+class Log:
+    """Writes ``log.csv``, and TensorBoard's files beside it.
+
+    Args:
+        folder: None: nothing is written or shown, as in the processes that do not lead.
+        total: iterations, for the bar.
+        first: iterations already done: rows of an earlier run after them are dropped.
+        every: iterations per row; their loss, seconds and waiting are the mean over them.
+        tensorboard: whether to write TensorBoard's files where it is installed.
+    """
+
+    def __init__(
+        self, folder: Path | None, total: int = 0, first: int = 0, every: int = 10, *, tensorboard: bool = True
+    ) -> None:
+        self.every = every
+        self._rows: list[Row] = []
+        self._bar: Any = None
+        self._writer: Any = None
+        self._path = None if folder is None else folder / "log.csv"
+        if folder is None or self._path is None:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = _rows(self._path, first) if first else []
+        with self._path.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, FIELDS)
+            writer.writeheader()
+            writer.writerows(earlier)
+        self._bar = tqdm(total=total, initial=first, disable=None, dynamic_ncols=True, desc="training")
+        if tensorboard:
+            try:
+                self._writer = import_module("torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=first)
+            except ImportError:
+                self._writer = None
+
+    def step(self, row: Row) -> None:
+        """Note an iteration."""
+        if self._path is None:
+            return
+        self._rows.append(row)
+        self._bar.update()
+        if row.iteration % self.every:
+            return
+        means = {
+            key: sum(getattr(each, key) for each in self._rows) / len(self._rows)
+            for key in ("loss", "seconds", "waiting")
+        }
+        self._bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        self._write(row.iteration, {"lr": row.lr, **means})
+        self._rows = []
+
+    def validation(self, iteration: int, found: Validation) -> None:
+        """Note a validation."""
+        if self._path is None:
+            return
+        values = dataclasses.asdict(found)
+        self._write(iteration, {"validation_loss": values.pop("loss"), **values})
+        self.say(
+            f"iteration {iteration}: mean IoU {100 * found.mean_iou:.2f}, "
+            f"pixel accuracy {100 * found.pixel_accuracy:.2f}, loss {found.loss:.4f}"
+        )
+
+    def say(self, message: str) -> None:
+        """Show a line, beside the bar."""
+        if self._path is not None:
+            tqdm.write(message)
+
+    def close(self) -> None:
+        """Show no more."""
+        if self._bar is not None:
+            self._bar.close()
+        if self._writer is not None:
+            self._writer.close()
+
+    def _write(self, iteration: int, values: dict[str, float]) -> None:
+        assert self._path is not None
+        with self._path.open("a", newline="") as stream:
+            csv.DictWriter(stream, FIELDS).writerow(
+                {"iteration": iteration, **{key: f"{value:.6g}" for key, value in values.items()}}
+            )
+        if self._writer is not None:
+            for key, value in values.items():
+                self._writer.add_scalar(key, value, iteration)
+
+
+def _rows(path: Path, first: int) -> list[dict[str, str]]:
+    """The rows up to iteration ``first`` of an earlier log."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as stream:
+        rows = [{key: row.get(key) or "" for key in FIELDS} for row in csv.DictReader(stream)]
+    return [row for row in rows if row["iteration"].isdigit() and int(row["iteration"]) <= first]

@@ -1,0 +1,260 @@
+"""The loop: batches in, steps of the optimiser, validation, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from evaluation.distributed import Group
+from prototxt.errors import InputError
+from pytorch_icnet import ICNet
+
+from . import build
+from .augment import Augmentation
+from .checkpoint import generators, read_state, restore_generators, write_state, write_weights_file
+from .data import Batch, Corrupted, Numbers, Samples, Source, loader
+from .log import Log, Row
+from .losses import CascadeLoss
+from .recipes import Recipe
+from .schedules import schedule_of
+from .signals import Stop
+from .validate import Validation, validate
+
+PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
+LAST, LAST_WEIGHTS, BEST_WEIGHTS = "last.pt", "last.safetensors", "best.safetensors"
+
+
+class DivergedError(InputError):
+    """The loss or the gradients are no longer numbers."""
+
+
+class Cascade(nn.Module):
+    """A net whose ``forward`` gives the scores that cascade label guidance trains, for DistributedDataParallel."""
+
+    def __init__(self, net: ICNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See :meth:`pytorch_icnet.ICNet.cascade_scores`."""
+        return self.net.cascade_scores(x)
+
+
+def _averaged(model: ICNet, decay: float) -> AveragedModel:
+    moving = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    return AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
+
+
+class Trainer:
+    """A training.
+
+    Args:
+        recipe: what is done.
+        begin: the net, see :func:`training.build.start`.
+        source: images to learn from.
+        out: folder of the checkpoints and logs; ``last.pt``, ``last.safetensors``, ``best.safetensors``, ``log.csv``.
+        held_out: images to validate with; None: never.
+        device: where to compute.
+        group: the processes of this training.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        begin: build.Start,
+        source: Source,
+        out: Path,
+        *,
+        held_out: Source | None = None,
+        device: torch.device | None = None,
+        group: Group | None = None,
+    ) -> None:
+        self.recipe, self.out, self.held_out = recipe, out, held_out
+        self.device, self.group = device or torch.device("cpu"), group or Group()
+        self.samples = Samples(source, Augmentation(recipe.data), recipe.train.seed, recipe.data.allow_corrupted)
+        self.corrupted = Corrupted(recipe.data.allow_corrupted)
+        self.model = build.prepare_norms(begin.model, recipe.model.batch_norm).to(self.device)
+        build.freeze(self.model, recipe.model.freeze)
+        self.optimizer = build.optimizer_of(build.parameter_groups(self.model, recipe, begin.new), recipe)
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.schedule = schedule_of(recipe)
+        decay = recipe.train.ema
+        self.average = None if decay is None else _averaged(self.model, decay)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.train.precision == "fp16")
+        self.criterion = CascadeLoss(**vars(recipe.loss), share=self._share).to(self.device)
+        self.net = self._wrapped()
+        self.iteration, self.best = 0, -math.inf
+
+    def _wrapped(self) -> nn.Module:
+        net = Cascade(self.model)
+        if self.group.size == 1:
+            return net
+        devices = [self.device.index or 0] if self.device.type == "cuda" else None
+        return DistributedDataParallel(net, device_ids=devices)
+
+    def _share(self, divisor: torch.Tensor) -> torch.Tensor:
+        """The mean over the processes, so that each pixel weighs the same wherever its image is."""
+        if self.group.size == 1:
+            return divisor
+        total = divisor.detach().clone()
+        dist.all_reduce(total)
+        return total / self.group.size
+
+    def run(self, stop: Stop | None = None, log: Log | None = None, until: int | None = None) -> None:
+        """Train to the recipe's last iteration, to ``until``, or until ``stop`` is asked for; then the state is saved.
+
+        Raises:
+            DivergedError: the loss is no number; names the batch. The last checkpoint stays as it was.
+            InputError: too many samples cannot be read, or a file cannot be written.
+        """
+        train, log = self.recipe.train, log or Log(None)
+        last = train.iterations if until is None else min(until, train.iterations)
+        numbers = Numbers(self.iteration, last, train.batch, train.accumulate, self.group.rank, self.group.size)
+        batches: Iterator[Any] = iter(
+            loader(self.samples, numbers, self.recipe.data.workers, pin=self.device.type == "cuda")
+        )
+        build.set_train(self.model, self.recipe.model.batch_norm, self.recipe.model.freeze)
+        while self.iteration < last:
+            started = time.perf_counter()
+            passes = [next(batches) for _ in range(train.accumulate)]
+            waited = time.perf_counter() - started
+            loss = self.step(passes)
+            self.iteration += 1
+            for message in self.corrupted.note([failure for batch in passes for failure in batch.failures]):
+                log.say(f"left out: {message}")
+            log.step(
+                Row(self.iteration, loss, self.optimizer.param_groups[0]["lr"], time.perf_counter() - started, waited)
+            )
+            if self.iteration % train.validate_every == 0 or self.iteration == last:
+                self._validate(log)
+                self.save()
+            elif stop is not None and self.group.total(int(stop.wanted)):
+                self.save()
+                return
+
+    def step(self, passes: list[Batch]) -> float:
+        """One step of the optimiser from the batches of one iteration; returns the mean loss of this process.
+
+        Raises:
+            DivergedError: the loss or the gradients are no numbers; nothing was changed.
+        """
+        factor = self.schedule.factor(self.iteration)
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for number, batch in enumerate(passes, start=1):
+            with self._quiet(last=number == len(passes)):
+                loss = self._loss(batch) / len(passes)
+                if not math.isfinite(value := loss.item()):
+                    raise self._diverged("loss", value, batch.names)
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += value
+        self.scaler.unscale_(self.optimizer)
+        learnt = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        norm = nn.utils.clip_grad_norm_(learnt, self.recipe.optimizer.clip or math.inf)
+        if not self.scaler.is_enabled() and not math.isfinite(float(norm)):
+            raise self._diverged(
+                "norm of the gradients", float(norm), [name for batch in passes for name in batch.names]
+            )
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return total
+
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        chosen = PRECISIONS.get(self.recipe.train.precision)
+        with torch.autocast(self.device.type, chosen, enabled=chosen is not None):
+            scores = self.net(batch.blobs.to(self.device, non_blocking=True))
+        loss: torch.Tensor = self.criterion(scores, batch.labels.to(self.device, non_blocking=True))
+        return loss
+
+    def _quiet(self, *, last: bool) -> AbstractContextManager[Any]:
+        """Gradients are exchanged once per step."""
+        return nullcontext() if last or not isinstance(self.net, DistributedDataParallel) else self.net.no_sync()
+
+    def _diverged(self, what: str, value: float, names: list[str]) -> DivergedError:
+        return DivergedError(
+            f"iteration {self.iteration + 1}: the {what} is {value} with the batch {', '.join(names)}; "
+            f"stopped, {self.out / LAST} is the last good state; try a lower optimizer.lr or optimizer.clip=1"
+        )
+
+    @property
+    def kept(self) -> ICNet:
+        """The net that is validated and written: the moving average where there is one."""
+        if self.average is None:
+            return self.model
+        assert isinstance(self.average.module, ICNet)
+        return self.average.module
+
+    def _validate(self, log: Log) -> None:
+        if self.held_out is None:
+            return
+        found: Validation = self.group.together(lambda: validate(self.kept, self.held_out, self.device, self.group))  # type: ignore[arg-type]
+        self.schedule.observe(found.loss)
+        log.validation(self.iteration, found)
+        if found.mean_iou > self.best:
+            self.best = found.mean_iou
+            if self.group.leads:
+                write_weights_file(self.out / BEST_WEIGHTS, self.kept, self._notes())
+
+    def save(self) -> None:
+        """Write the last weights and the state of the training."""
+        if not self.group.leads:
+            return
+        write_weights_file(self.out / LAST_WEIGHTS, self.kept, self._notes())
+        write_state(
+            self.out / LAST,
+            {
+                "iteration": self.iteration,
+                "best": self.best,
+                "recipe": self.recipe.as_data(),
+                "model": self.model.state_dict(),
+                "average": None if self.average is None else self.average.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "generators": generators(),
+                "corrupted": self.corrupted.messages,
+                "images": len(self.samples),
+            },
+        )
+
+    def _notes(self) -> dict[str, Any]:
+        return {"training": {"iteration": self.iteration, "recipe": self.recipe.as_data()}}
+
+    def resume(self, path: Path) -> None:
+        """Go on where the training that wrote ``path`` was.
+
+        Raises:
+            InputError: the file cannot be used, or is of another net or data.
+        """
+        state = read_state(path)
+        if state.get("images") != len(self.samples):
+            raise InputError(
+                f"{path}: of a training with {state.get('images')} images, but here are {len(self.samples)}"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.scaler.load_state_dict(state["scaler"])
+            restore_generators(state["generators"])
+            self.iteration, self.best = int(state["iteration"]), float(state["best"])
+            self.corrupted.messages = list(state["corrupted"])
+        except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(f"{path}: of another training than this recipe's: {first}") from error

@@ -1,0 +1,84 @@
+"""Trained weights as prototxt and caffemodel, which the original Caffe loads: with batch normalisation, and merged."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from converter.export.caffe import same_bits
+from prototxt import write_net, write_weights
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+from pytorch_icnet import ICNet
+from pytorch_icnet.caffe_weights import fitting_net, resized_net
+from pytorch_icnet.checkpoints import read_checkpoint
+from pytorch_icnet.icnet import folded
+
+Blobs = dict[str, list[NDArray[np.float32]]]
+
+
+def caffe_blobs(model: ICNet) -> Blobs:
+    """Each layer's blobs as Caffe stores them: BN's slope, bias, mean and variance are 1xCx1x1.
+
+    Auxiliary heads are among them, as in the published files.
+    """
+    blobs: Blobs = {}
+    for name, child in model.named_children():
+        if isinstance(child, nn.BatchNorm2d):
+            assert child.running_mean is not None and child.running_var is not None
+            values = (child.weight, child.bias, child.running_mean, child.running_var)
+            blobs[name] = [_array(value).reshape(1, -1, 1, 1) for value in values]
+        elif parameters := [_array(value) for value in child.parameters()]:
+            blobs[name] = parameters
+    return blobs
+
+
+def _array(value: torch.Tensor) -> NDArray[np.float32]:
+    return np.array(value.detach().cpu().numpy(), np.float32)
+
+
+def write_caffe_model(prototxt: str | os.PathLike[str], caffemodel: str | os.PathLike[str], model: ICNet) -> None:
+    """Write a net as it is, merged or not, for its own ``input_size``; both files or none.
+
+    Before they appear the weights are read again and must be the same, bit for bit.
+
+    Raises:
+        InputError: they are not, or a file cannot be written.
+    """
+    blobs = caffe_blobs(model)
+    net = resized_net(fitting_net(blobs, os.fspath(caffemodel)), model.input_size, model.pyramid)
+    with ExitStack() as files:
+        text, weights = files.enter_context(whole_file(prototxt)), files.enter_context(whole_file(caffemodel))
+        write_net(text, net)
+        write_weights(weights, net, blobs)
+        found = read_checkpoint(weights).state
+        for key, value in model.state_dict().items():
+            if not key.endswith("num_batches_tracked") and not (key in found and same_bits(found[key], value.cpu())):
+                raise InputError(f"{caffemodel}: not written: read again {key!r} is not what it was")
+
+
+def write_caffe_models(folder: str | os.PathLike[str], stem: str, model: ICNet) -> list[Path]:
+    """Write ``STEM.prototxt`` and ``STEM.caffemodel``, merged, and where there is batch normalisation to keep also
+    ``STEM_bnnomerge.*``, named as the published files.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: see :func:`write_caffe_model`.
+    """
+    forms = {stem: folded(model)}
+    if not model.merged:
+        forms[f"{stem}_bnnomerge"] = model
+    written: list[Path] = []
+    for name, form in forms.items():
+        pair = Path(folder) / f"{name}.prototxt", Path(folder) / f"{name}.caffemodel"
+        write_caffe_model(*pair, form)
+        written += pair
+    return written

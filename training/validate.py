@@ -1,0 +1,70 @@
+"""Validation: the official protocol, on a net in the middle of its training."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from evaluation.distributed import Group
+from evaluation.network import Network
+from evaluation.protocols import Prediction, Settings, Tally, Truth
+from evaluation.protocols.official import Official
+from pytorch_icnet import ICNet
+from pytorch_icnet.icnet import legal_sizes
+
+from .data import Source
+from .losses import CascadeLoss
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Fractions of 1, and the mean over the images of the loss at 1/4."""
+
+    mean_iou: float
+    pixel_accuracy: float
+    loss: float
+
+
+def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
+    """The net's input for images of a size: the nearest 32k+1 that is not below, as 1025x2049 for 1024x2048."""
+    height, width = (((n - 2) // 32 + 1) * 32 + 1 if n > 1 else 1 for n in size)
+    assert legal_sizes(height) == (height,) and legal_sizes(width) == (width,)
+    return height, width
+
+
+def validate(model: ICNet, source: Source, device: torch.device, group: Group | None = None) -> Validation:
+    """Score a net on labelled images as ``icnet-eval`` does, with the net's own ``input_size``.
+
+    Args:
+        model: left as it is.
+        source: the images.
+        device: where the net is.
+        group: the processes that share the images; every one gets the same figures.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    group = group or Group()
+    module = copy.deepcopy(model).eval()
+    network = Network(module, device, module.input_size, module.num_classes, {})
+    protocol = Official(Settings(table=source.table, input_size=module.input_size))
+    tally, criterion, losses = protocol.tally(), CascadeLoss((1.0,)), []
+    for index in group.share(range(len(source.entries))):
+        rgb, labels = source.read(index)
+        size = (labels.shape[0], labels.shape[1])
+        (view,) = protocol.views(size)
+        logits = network.logits(view.blob(rgb), view)
+        prediction: Prediction = protocol.finish([logits], size)
+        tally.add(index, protocol.measure(prediction, Truth(labels), source.entries[index].image))
+        losses.append(float(criterion([logits.planes[None]], torch.from_numpy(labels)[None])))
+    shares = group._all((tally.as_data(), losses))
+    total = protocol.tally()
+    for data, _ in shares:
+        total.merge(Tally.from_data(protocol, data))
+    result = total.result()
+    return Validation(
+        result["mean_iou"], result["pixel_accuracy"], float(np.mean([x for _, each in shares for x in each]))
+    )
