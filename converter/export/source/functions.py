@@ -36,9 +36,8 @@ def _named(name: str, *attributes: str) -> _Writer:
 
 
 def _eltwise(module: Eltwise, arguments: Arguments) -> Expression | None:
-    """Sums and products of two and more; the rest has Eltwise's own class."""
-    simple = all(isinstance(argument, str) for argument in arguments)
-    if module.coefficients or module.operation == "MAX" or not simple:
+    """Plain sums and products; the rest has Eltwise's own class."""
+    if module.coefficients or module.first or module.operation == "MAX":
         return None
     return Operation("+" if module.operation == "SUM" else "*", [str(argument) for argument in arguments])
 
