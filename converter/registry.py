@@ -85,7 +85,8 @@ def register(
 
     Tensors that the module keeps must be parameters or buffers. A translator that needs the whole layer, for instance
     the number of its tops, declares a keyword ``layer`` (:class:`prototxt.Layer`). The last registration of a name
-    wins.
+    wins. A net with the layer goes back to Caffe if the module keeps the blobs as they were taken, and can be written
+    as source if its class stands at the top level of a Python module and keeps ``__init__``'s arguments in attributes.
 
     Args:
         type_name: Caffe's type string, such as ``"Convolution"``.
