@@ -220,4 +220,4 @@ def test_two_processes_are_one_with_both_their_batches(root: Path, tmp_path: Pat
     worst = max(float((value - state["model"][key]).abs().max()) for key, value in one.model.state_dict().items())
     assert worst < 1e-5
     begun = start(chosen, 19, DEMO).model.state_dict()
-    assert max(float((begun[key] - value).abs().max()) for key, value in state["model"].items()) > 1e-3
+    assert max(float((begun[key] - value).abs().max()) for key, value in state["model"].items()) > 1e-4
