@@ -23,18 +23,19 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)
-	@printf '\n== 1. Convert a small ICNet from Caffe. Its weights are UNTRAINED: all scores below mean nothing.\n\n'
+	@printf '\n== 1. Convert a small ICNet from Caffe, trained on generated scenes: nothing here tells of photographs.\n\n'
 	$(BIN)/icnet-convert demo/icnet_demo.caffemodel --output $(OUT)/icnet_demo.safetensors
 	@printf '\n== 2. Draw four street scenes with labels, laid out like Cityscapes.\n\n'
 	$(BIN)/python -m training.scenes --root $(OUT)/data --count 4 --split val --city demo --seed 2018
 	@printf '\n== 3. Predict and score them as the original evaluation does.\n\n'
 	$(BIN)/icnet-eval --list samplelist/demo.txt --data-root $(OUT)/data \
-	    --weights $(OUT)/icnet_demo.safetensors --save-root $(OUT)/results
+	    --weights $(OUT)/icnet_demo.safetensors --input-size 257 513 --save-root $(OUT)/results
 	@printf '\n== 4. Time the forward pass.\n\n'
 	$(BIN)/test_time --weights $(OUT)/icnet_demo.safetensors --iterations 5 --warmup 2 --log $(OUT)/time.log
-	@printf '\n== Done. The weights are untrained, so the label maps are noise. What was made:\n'
+	@printf '\n== Done. What was made:\n'
 	@printf '   %-31s %s\n' '$(OUT)/data/leftImg8bit' 'the scenes' '$(OUT)/data/gtFine' 'their labels' \
 	    '$(OUT)/results/gray' 'predicted label maps, trainIds' '$(OUT)/results/color' 'the same in colours' \
+	    '$(OUT)/results/report.html' 'the figures, and images side by side' \
 	    '$(OUT)/icnet_demo.safetensors' 'the converted weights'
 
 test: $(INSTALLED)

@@ -73,7 +73,8 @@ def _csv_rows(text: str) -> list[Row]:
     for number, fields in enumerate((fields for fields in reader if any(field.strip() for field in fields)), start=1):
         if len(fields) != len(header):
             raise ValueError(f"row {number} has {len(fields)} fields, the header {len(header)}")
-        rows.append({key: value.strip() for key, value in zip(header, fields, strict=True) if value.strip()})
+        cells = {key: value.strip() for key, value in zip(header, fields, strict=True)}
+        rows.append({key: value for key, value in cells.items() if value or key == "trainid"})
     return rows
 
 
@@ -114,7 +115,7 @@ def _entry(row: Row, number: int, scored: int) -> ClassEntry:
 
 
 def _train_id(row: Row, scored: int) -> int | None:
-    if _truth(row.get("ignore", False)):
+    if _truth(row.get("ignore", False)) or row.get("trainid") == "":
         return None
     number = _whole(row.get("trainid", scored), range(-1, 256), "train_id")
     return None if number in (-1, IGNORED) else number

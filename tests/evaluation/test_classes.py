@@ -73,10 +73,10 @@ def test_cityscapes_own_names_for_the_columns(path: Path) -> None:
 
 
 def test_several_ids_of_one_class(path: Path) -> None:
-    path.write_text("id,name,train_id\n4,car,0\n5,van,0\n6,tree,1\n7,lost,-1\n")
+    path.write_text("id,name,train_id\n4,car,0\n5,van,0\n6,tree,1\n7,lost,-1\n8,void,\n")
     table = read_table(path)
     assert (table.names, table.num_classes) == (("car", "tree"), 2)
-    assert table.to_train_id[[4, 5, 6, 7]].tolist() == [0, 0, 1, 255]
+    assert table.to_train_id[[4, 5, 6, 7, 8]].tolist() == [0, 0, 1, 255, 255]
     assert table.to_label_id[[0, 1]].tolist() == [4, 6], "predictions are written as the first"
 
 
