@@ -18,15 +18,15 @@ def choose(form: str | None, device: torch.device, instead: str = "torch") -> st
     Args:
         form: what the caller asks for.
         device: where the data is.
-        instead: what to use on the processor without numba.
+        instead: what to use where neither numba nor a GPU of NVIDIA's is.
 
     Raises:
         ValueError: the form is unknown, is not for that device, or needs a package that is not installed.
     """
     if form is None:
-        if device.type == "cpu":
-            return "numba" if installed("numba") else instead
-        return "triton" if device.type == "cuda" and installed("triton") else "torch"
+        if device.type == "cuda":
+            return "triton" if installed("triton") else "torch"
+        return "numba" if device.type == "cpu" and installed("numba") else instead
     if form not in FORMS:
         raise ValueError(f"form is one of {', '.join(FORMS)}, not {form!r}")
     if form in ("numba", "triton") and not installed(form):

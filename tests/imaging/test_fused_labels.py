@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -127,6 +131,26 @@ def test_any_quarter_scores(form: str, case: dict[str, Any], size: tuple[int, in
 @given(case=score_maps, size=st.tuples(sizes, sizes))
 def test_any_scores_of_full_size(form: str, case: dict[str, Any], size: tuple[int, int]) -> None:
     assert_as_plain(scores_of(case), size, form, case["corners"])
+
+
+@every_form
+@pytest.mark.parametrize(("corners", "outputs"), [(10, 5), (11, 3), (12, 6)])
+def test_any_tile_between_most_corners(form: str, corners: int, outputs: int) -> None:
+    """Rows of tiles that need one more row of scores than others with as many sources."""
+    scores = noisy((3, corners, corners), 14)
+    assert_as_plain(scores, (outputs, outputs), form, full(scores))
+
+
+@pytest.mark.slow
+def test_no_kernel_leaves_its_arrays(tmp_path: Path) -> None:
+    """The same with numba checking every index, which it does not otherwise."""
+    numba_labels()
+    environment = os.environ | {"NUMBA_BOUNDSCHECK": "1", "NUMBA_CACHE_DIR": str(tmp_path)}
+    tests = [Path(__file__), Path(__file__).with_name("test_fused_blob.py")]
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *map(str, tests), "-k", "any and numba"]
+    made = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert " passed" in made.stdout
 
 
 @every_form
@@ -380,6 +404,7 @@ def test_the_fastest_form_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert forms.choose(None, torch.device("cpu")) == "numba"
     assert forms.choose(None, torch.device("cuda")) == "triton"
     assert forms.choose(None, torch.device("mps")) == "torch"
+    assert forms.choose(None, torch.device("mps"), instead="plain") == "plain"
     monkeypatch.setattr(forms, "installed", lambda package: False)
     assert forms.choose(None, torch.device("cpu")) == "torch"
     assert forms.choose(None, torch.device("cpu"), instead="plain") == "plain"

@@ -109,6 +109,7 @@ def _memory(classes: int, geometry: Tiling) -> tuple[_Strip, _Work]:
     layers, taps = int(columns.layer.max()) + 1, len(columns.weights)
     capacity = max(_CAPACITY, int(np.ptp(columns.sources, axis=1).max()) + 1)
     sources = int(np.ptp(rows.sources, axis=1).max()) + 1
+    corners = int((-(-rows.sources[:, 1] // zoom) - rows.sources[:, 0] // zoom).max()) + 1
     outputs = int(np.diff(rows.tiles).max())
     strip = _Strip(
         left=np.empty(capacity, np.uint32),
@@ -118,7 +119,7 @@ def _memory(classes: int, geometry: Tiling) -> tuple[_Strip, _Work]:
         weights=np.empty((layers, taps, capacity), np.float32),
     )
     work = _Work(
-        across=np.empty((sources // zoom + 2, capacity), np.float32),
+        across=np.empty((corners, capacity), np.float32),
         exponentials=np.empty((classes, sources, capacity), np.float32),
         highest=np.empty((sources, capacity), np.float32),
         share=np.empty((sources, capacity), np.float32),
