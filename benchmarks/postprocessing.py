@@ -1,6 +1,6 @@
 """Time from scores to label map, against the share of undecided cells, and from image to blob.
 
-``python benchmarks/postprocessing.py [--threads 2] [--rounds 9] [--device cpu] [--output build/benchmarks]``
+``python benchmarks/postprocessing.py [--threads 2] [--rounds 9] [--device cpu]``
 
 A cell is the square between four neighbouring scores; it is decided where the four have the same best class by a
 margin. Trained nets leave about 5 % undecided, seeded weights on real images 46 %, white noise all of them. The forms
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -43,24 +43,26 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--forms", nargs="+", choices=forms.FORMS, default=forms.FORMS, help="which to compare")
+    parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of undecided cells, about")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     device = torch.device(options.device)
 
-    maps = {undecided(scores): scores.to(device) for scores in map(scores_with, SHARES)}
-    labels: ByShare = {name: {} for name in label_forms(device)}
+    maps = {undecided(scores): scores.to(device) for scores in map(scores_with, options.shares)}
+    labels: ByShare = {name: {} for name in label_forms(options.forms, device)}
     wrong = dict.fromkeys(labels, 0)
     for share, scores in maps.items():
         expected = postprocess(scores, SIZE, form="plain")
-        calls = {name: partial(form, scores) for name, form in label_forms(device).items()}
+        calls = {name: partial(form, scores) for name, form in label_forms(options.forms, device).items()}
         for name, call in calls.items():
             wrong[name] += int((call() != expected).sum())
         for name, times in interleaved(calls, options.rounds, device).items():
             labels[name][share] = times
 
     rgb = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
-    blobs = interleaved(blob_forms(rgb, device), options.rounds, device)
+    blobs = interleaved(blob_forms(rgb, options.forms, device), options.rounds, device)
     text = "\n\n".join([heading(options, device), labels_table(labels, wrong), blobs_table(blobs)]) + "\n"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -93,10 +95,9 @@ def undecided(scores: torch.Tensor) -> float:
     return float((_tile_tops(_clear_tops(scores), geometry.rows, geometry.columns) < 0).float().mean())
 
 
-def label_forms(device: torch.device) -> dict[str, Callable[[torch.Tensor], Any]]:
+def label_forms(names: Sequence[str], device: torch.device) -> dict[str, Callable[[torch.Tensor], Any]]:
     """What is compared: the whole map in torch, and the forms that run here."""
-    names = ["plain", *(name for name in forms.FORMS[1:] if usable(name, device))]
-    own = {name: partial(postprocess, size=SIZE, form=name) for name in names}
+    own = {name: partial(postprocess, size=SIZE, form=name) for name in names if usable(name, device)}
     return {"whole map in torch": whole_map, **own}
 
 
@@ -127,10 +128,9 @@ def resized(planes: torch.Tensor, taps: Taps, axis: int) -> torch.Tensor:
     return total.float()
 
 
-def blob_forms(rgb: Any, device: torch.device) -> dict[str, Callable[[], Any]]:
+def blob_forms(rgb: Any, names: Sequence[str], device: torch.device) -> dict[str, Callable[[], Any]]:
     image = torch.from_numpy(rgb).to(device)
-    names = [name for name in forms.FORMS if usable(name, device)]
-    own = {name: partial(preprocess, image, form=name) for name in names}
+    own = {name: partial(preprocess, image, form=name) for name in names if usable(name, device)}
     return {"imresize, then subtract": lambda: CAFFE.blob(imresize(rgb, FULL_SIZE)), **own}
 
 

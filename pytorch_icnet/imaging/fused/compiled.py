@@ -20,7 +20,8 @@ def compiled(function: Function) -> Function:
     """Compile when first called, release the interpreter's lock, keep the machine code for the next process.
 
     IEEE arithmetic as written: numba contracts no multiplication and addition into one and reorders nothing
-    unless ``fastmath`` asks for it.
+    unless ``fastmath`` asks for it. The kept code is made anew when the function's file changes, not when another does:
+    a kernel calls only what stands beside it, and constants that may change come as arguments.
     """
     try:
         return cast("Function", numba.njit(nogil=True, cache=True)(function))

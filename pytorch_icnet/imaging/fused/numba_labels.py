@@ -43,7 +43,7 @@ def draft(planes: torch.Tensor, geometry: Tiling) -> Draft | None:
     scores = planes.contiguous().numpy()
     classes, height, width = scores.shape
     tops = np.empty((height, width), np.int16)
-    if not all(in_parts(lambda start, stop: _clear_tops(scores, start, stop, tops), height)):
+    if not all(in_parts(lambda start, stop: _clear_tops(scores, start, stop, MARGIN, RELATIVE, tops), height)):
         return None
     labels = np.empty(geometry.size, np.uint8)
     rows = geometry.rows
@@ -133,7 +133,7 @@ def _memory(classes: int, geometry: Tiling) -> tuple[_Strip, _Work]:
 
 
 @compiled
-def _clear_tops(scores: Floats, start: int, stop: int, tops: Tops) -> bool:
+def _clear_tops(scores: Floats, start: int, stop: int, margin: np.float32, relative: np.float32, tops: Tops) -> bool:
     """The best class of every clear corner in the rows [start, stop), and whether all scores are finite."""
     classes, _, width = scores.shape
     best, second, spoilt = np.empty(width, np.float32), np.empty(width, np.float32), np.zeros(width, np.float32)
@@ -151,7 +151,7 @@ def _clear_tops(scores: Floats, start: int, stop: int, tops: Tops) -> bool:
                 top[x] = index if better else top[x]
                 spoilt[x] += score * _ZERO
         for x in range(width):
-            clear = best[x] - second[x] > MARGIN + RELATIVE * abs(best[x])
+            clear = best[x] - second[x] > margin + relative * abs(best[x])
             top[x] = top[x] if clear else _UNCLEAR
     finite = True
     for x in range(width):
