@@ -107,7 +107,7 @@ class RewrittenICNet(ICNet):
 
     def half_features(self, x: torch.Tensor) -> torch.Tensor:
         """``conv3_1`` of an image (N, 3, H, W): 256 channels at a sixteenth of the resolution."""
-        y = self.data_sub2(x)
+        y: torch.Tensor = self.data_sub2(x)
         for name in ("conv1_1_3x3_s2", "conv1_2_3x3", "conv1_3_3x3"):
             y = self._run(name, y)
         y = self.pool1_3x3_s2(y)
