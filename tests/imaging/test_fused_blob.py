@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -85,6 +87,10 @@ def test_threads_and_layouts_do_not_matter(form: str) -> None:
     assert_same_bits(preprocess(turned, (129, 97), form=form).numpy(), expected)
     assert_same_bits(preprocess(image[:, ::-1][:, ::-1], (129, 97), form=form).numpy(), expected)
     assert_same_bits(preprocess(torch.from_numpy(image), (129, 97), form=form).numpy(), expected)
+    image.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert_same_bits(preprocess(image, (129, 97), form=form).numpy(), expected)
 
 
 @settings(max_examples=100, deadline=None)
@@ -106,6 +112,12 @@ def test_lines_keep_every_weight_in_its_order(length: int, outputs: int) -> None
 def test_wrong_sizes(form: str, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"size is \(height, width\)"):
         preprocess(np.zeros((4, 4, 3), np.uint8), size, form=form)
+
+
+@pytest.mark.parametrize("form", ["plain", *FUSED])
+def test_empty_images(form: str) -> None:
+    with pytest.raises(ValueError, match="HxWx3, not of shape"):
+        preprocess(np.zeros((0, 4, 3), np.uint8), (5, 5), form=form)
 
 
 def test_wrong_forms() -> None:
