@@ -1,0 +1,67 @@
+"""The network compiled ahead of time by PyTorch (``torch.export``, AOTInductor), kept as one file."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+from prototxt.files import whole_file
+
+from .cache import Unavailable
+from .eager import keep_memory
+from .native.compiler import cpp_compiler, processor_flags
+from .request import Request, Run
+
+OPTIONS = {"freezing": True, "cpp.dynamic_threads": True}
+"""Weights become constants, laid out for the convolutions; one file serves any number of threads."""
+
+
+def build(request: Request) -> Run:
+    """See :func:`pytorch_icnet.runtime.engine`.
+
+    Raises:
+        Unavailable: there is no C++ compiler, or the network cannot be compiled.
+    """
+    keep_memory()
+    capability = torch.backends.cpu.get_cpu_capability()
+    name = f"torch-{request.key(capability, platform.machine(), sorted(processor_flags()), OPTIONS)}.pt2"
+    path = request.cache.file(name)
+    if not path.exists():
+        if cpp_compiler() is None:
+            raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(request.cache.file("inductor")))
+        with whole_file(path) as temporary:
+            _compile(request, str(temporary))
+    model = _load(str(path))
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = model(x)
+        return scores
+
+    return run
+
+
+def _compile(request: Request, path: str) -> None:
+    from torch._inductor import aoti_compile_and_package
+
+    with torch.no_grad():
+        try:
+            program = torch.export.export(request.scores(), (request.example(),))
+            aoti_compile_and_package(program, package_path=path, inductor_configs=OPTIONS)
+        except Exception as error:  # of many kinds; whatever it is, another backend can do the work
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise Unavailable(f"PyTorch cannot compile the network: {reason[0]}") from error
+
+
+def _load(path: str) -> Any:
+    """The compiled model, by the loader in C++ itself: the public way to it imports the compiler, for a second."""
+    loader = getattr(getattr(torch._C, "_aoti", None), "AOTIModelPackageLoader", None)
+    if loader is None:
+        from torch._inductor import aoti_load_package
+
+        return aoti_load_package(path)
+    package = loader(path, "model", False, 1, -1)
+    return lambda x: package.run([x])[0]

@@ -1,0 +1,55 @@
+"""A folder for compiled code, the user's alone: what lies there is run."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from prototxt.errors import InputError
+
+
+class Unavailable(InputError):
+    """A backend cannot be used here; the message says why, without the backend's name."""
+
+
+class Cache:
+    """Files in a folder that belongs to the user and that nobody else can enter.
+
+    Args:
+        folder: default ``$XDG_CACHE_HOME/pytorch-icnet``, or ``~/.cache/pytorch-icnet``.
+
+    Raises:
+        InputError: the folder cannot be made, belongs to someone else, or is open to others.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None = None) -> None:
+        self.folder = Path(folder) if folder is not None else default_folder()
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            if not self.folder.exists():
+                self.folder.mkdir(mode=0o700)
+            found = self.folder.lstat()
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
+        if not stat.S_ISDIR(found.st_mode):
+            raise InputError(f"{self.folder}: is no folder of its own, as a cache of compiled code must be")
+        if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
+            raise InputError(
+                f"{self.folder}: holds compiled code, so it must belong to you and be closed to others; "
+                f"chmod 700 it if it is yours, or give another folder"
+            )
+
+    def file(self, name: str) -> Path:
+        """The path of a file in the folder, whether it exists or not."""
+        return self.folder / name
+
+
+def default_folder() -> Path:
+    """Where compiled code is kept if nothing else is said; a new folder where there is no home."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "pytorch-icnet"
+    except RuntimeError:
+        return Path(tempfile.mkdtemp(prefix="pytorch-icnet-"))

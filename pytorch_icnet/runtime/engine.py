@@ -1,0 +1,192 @@
+"""The fastest way to run a network on this machine, behind one function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from converter.layers.interp import Interp
+from prototxt.errors import InputError
+
+from .. import checkpoints
+from ..icnet import ICNet, check_size
+from ..imaging.plain import ZOOM
+from . import aot, cuda, eager, onnx_runtime, open_vino
+from .cache import Cache, Unavailable
+from .native import backend as native
+from .precision import check
+from .request import Request, Run
+from .rewritten import rewritten
+
+Size = tuple[int, int]
+
+BUILDERS: dict[str, Callable[[Request], Run]] = {
+    "native": native.build,
+    "openvino": open_vino.build,
+    "onnxruntime": onnx_runtime.build,
+    "torch": aot.build,
+    "eager": eager.build,
+}
+"""From the fastest to the slowest, as measured in docs/performance.md."""
+
+GPU_BUILDERS: dict[str, Callable[[Request], Run]] = {"torch": cuda.build, "eager": eager.build}
+
+BACKENDS = ("auto", *BUILDERS)
+
+FALLBACK = "eager"
+"""What runs everywhere."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A network that is ready to run on images of one size.
+
+    Attributes:
+        backend: the one that runs; see :func:`engine`.
+        notes: what the user should know, a line each, such as why a faster backend was not taken.
+        request: what was asked for, the network included.
+        quarter: whether the scores are those at a quarter of the resolution.
+        rewritten: whether the exact rewrites were applied.
+    """
+
+    backend: str
+    notes: tuple[str, ...]
+    request: Request
+    quarter: bool
+    rewritten: bool
+    _run: Run
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Scores of images; calls from several threads wait for each other.
+
+        Args:
+            x: (N, 3, H, W), blue, green and red minus the mean, of the engine's size, on any device. N is free on the
+                processor, where images run one after the other, and the engine's batch on a GPU.
+
+        Returns:
+            (N, classes, h, w) float32, contiguous, on the engine's device; the caller's own.
+
+        Raises:
+            InputError: another shape.
+        """
+        request = self.request
+        if x.dim() != 4 or tuple(x.shape[1:]) != (3, *request.size):
+            raise InputError(f"the engine takes images of {(3, *request.size)}, not {tuple(x.shape[1:])}")
+        if request.device.type != "cpu" and len(x) != request.batch:
+            raise InputError(f"the engine takes {request.batch} images at a time, not {len(x)}")
+        with torch.inference_mode():
+            x = x.to(request.device, torch.float32)
+            if request.device.type == "cpu" and len(x) != 1:
+                scores = torch.cat([self._run(image[None]) for image in x])
+            else:
+                scores = self._run(x)
+            if isinstance(request.module, ICNet) and not self.quarter:
+                scores = Interp(zoom=ZOOM)(scores)
+        return scores
+
+    def as_data(self) -> dict[str, Any]:
+        """For reports."""
+        request = self.request
+        return {
+            "backend": self.backend,
+            "precision": request.precision,
+            "input_size": list(request.size),
+            "rewritten": self.rewritten,
+            "threads": request.threads,
+            "notes": list(self.notes),
+        }
+
+
+def engine(
+    source: str | os.PathLike[str] | nn.Module,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    size: Size | None = None,
+    batch: int = 1,
+    backend: str = "auto",
+    *,
+    rewrite: bool = True,
+    full: bool = False,
+    threads: int | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> Engine:
+    """Prepare a network for images of one size.
+
+    Args:
+        source: weights in any supported file, or a network: an ICNet, a converted graph, or any other that maps images
+            to scores.
+        device: where to compute.
+        precision: "fp32"; "bf16", "fp16"; "tf32" on NVIDIA's GPUs.
+        size: (height, width) of the images; None: the weights' own.
+        batch: images in a call on a GPU.
+        backend: "native": own kernels, which need a processor with AMX and a C++ compiler; "torch": compiled ahead of
+            time by PyTorch, which needs a C++ compiler; "onnxruntime" and "openvino": where they are installed;
+            "eager"; "auto": the fastest of them that is there. On a GPU "torch" and "eager" are left.
+        rewrite: apply the exact rewrites.
+        full: scores at full resolution, as ``module(x)`` gives them; otherwise at a quarter where the network offers
+            them.
+        threads: of the processor; None: as many as torch uses.
+        cache_dir: a folder for compiled code that nobody else can enter; None: one in the user's home.
+
+    Raises:
+        InputError: the file, size, precision or folder cannot be used; or the backend that was asked for.
+    """
+    device = torch.device(device)
+    check(precision, device)
+    if backend not in BACKENDS:
+        raise InputError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
+    cache = Cache(cache_dir)
+    module = source if isinstance(source, nn.Module) else open_weights(source, cache)
+    size = size or getattr(module, "input_size", None)
+    if size is None:
+        raise InputError("the network says nothing of an input size; give one")
+    if isinstance(module, ICNet):
+        check_size(*size)
+    module = rewritten(module.eval()) if rewrite else module.eval()
+    images = 1 if device.type == "cpu" else batch
+    request = Request(module, device, precision, size, images, threads or torch.get_num_threads(), cache)
+    quarter = isinstance(module, ICNet) and not full
+    name, run, notes = _built(request, backend)
+    return Engine(name, tuple(notes), request, quarter, rewrite, run)
+
+
+def _built(request: Request, backend: str) -> tuple[str, Run, list[str]]:
+    """The backend that is taken, ready to run, and notes about those that were wanted."""
+    builders = BUILDERS if request.device.type == "cpu" else GPU_BUILDERS
+    if backend != "auto" and backend not in builders:
+        raise InputError(f"backend {backend} is for the processor; a GPU has {' and '.join(GPU_BUILDERS)}")
+    wanted = list(builders) if backend == "auto" else [backend, *([FALLBACK] if backend == "torch" else [])]
+    reasons = []
+    for name in wanted:
+        try:
+            run = builders[name](request)
+        except Unavailable as error:
+            reasons.append(f"backend {name} cannot be used: {error}")
+        else:
+            return name, run, [f"{reason}; {name} runs instead" for reason in reasons] if name == FALLBACK else []
+    raise InputError(reasons[0])
+
+
+def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:
+    """The network in a file, see :func:`pytorch_icnet.load`.
+
+    An ICNet's weights are kept in the cache as safetensors, which open many times faster than a caffemodel.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors" or not path.is_file():
+        return checkpoints.load(path)
+    kept = cache.file(f"weights-{checkpoints.Provenance.of(path).sha256[:32]}.safetensors")
+    if kept.exists():
+        return checkpoints.load(kept)
+    module = checkpoints.load(path)
+    if isinstance(module, ICNet):
+        provenance = checkpoints.Provenance.of(path)
+        state = module.state_dict()
+        checkpoints.write_checkpoint(kept, checkpoints.Checkpoint(state, provenance, module.pyramid, module.input_size))
+    return module

@@ -1,0 +1,173 @@
+"""The kernels for the tile unit against the plain network in float64."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from converter.passes.upsample_convolution import UpsampledConvolution
+from prototxt.errors import InputError
+from pytorch_icnet import ICNet, icnet
+from pytorch_icnet.runtime import engine, rewritten
+from pytorch_icnet.runtime.cache import Cache, Unavailable
+from pytorch_icnet.runtime.native import borders, compiler
+from pytorch_icnet.runtime.native.network import pyramid_matrices
+from pytorch_icnet.runtime.native.program import packed, split_numbers
+
+from ..golden import arrays, shared
+from ..nets import seeded
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests of the file, so that the kernels are compiled once."""
+    return tmp_path_factory.mktemp("kernels") / "cache"
+
+
+@pytest.fixture(scope="module")
+def kernels(cache: Path) -> ctypes.CDLL:
+    try:
+        return compiler.library(Cache(cache))
+    except Unavailable as error:
+        pytest.skip(str(error))
+
+
+def image(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
+    return 100 * torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) - 50
+
+
+def judged(net: ICNet, x: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        return copy.deepcopy(net).double().quarter_scores(x.double())
+
+
+def gap(value: torch.Tensor, reference: torch.Tensor) -> float:
+    assert value.shape == reference.shape
+    return float((value.double() - reference).abs().max() / reference.abs().max())
+
+
+@pytest.mark.parametrize("size", [(65, 65), (65, 129), (129, 97), (161, 65)], ids=str)
+def test_any_number_of_threads_gives_the_same_scores(size: tuple[int, int], kernels: ctypes.CDLL, cache: Path) -> None:
+    net, x = seeded(width=0.5), image(size)
+    for precision, limit in (("fp32", 1e-6), ("bf16", 0.03)):
+        all_scores = [
+            engine(net, precision=precision, size=size, backend="native", threads=threads, cache_dir=cache)(x)
+            for threads in (1, 2, 5)
+        ]
+        assert gap(all_scores[0], judged(net, x)) < limit
+        assert all(torch.equal(scores, all_scores[0]) for scores in all_scores)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"width": 0.3, "num_classes": 40},
+        {"channels": {"conv1_2_3x3": 7, "conv4_2_3x3": 33, "conv_sub2": 20, "conv3_sub1_proj": 20}},
+        {"pyramid": {"pool1": (3, 5, 3, 5), "pool2": (2, 3, 1, 2), "pool3": (1, 2, 1, 1), "pool6": (1, 1, 1, 1)}},
+    ],
+    ids=["classes", "pruned", "windows"],
+)
+def test_other_networks(options: dict[str, object], kernels: ctypes.CDLL, cache: Path) -> None:
+    net, x = seeded(**options), image((65, 129), 2)
+    ready = engine(net, size=(65, 129), backend="native", cache_dir=cache)
+    assert gap(ready(x), judged(net, x)) < 2e-6
+
+
+def test_calls_do_not_leave_traces(kernels: ctypes.CDLL, cache: Path) -> None:
+    """Windows and borders are clean again after each call, whatever the image was."""
+    net, x = seeded(), image((97, 97))
+    ready = engine(net, size=(97, 97), backend="native", cache_dir=cache)
+    first = ready(x)
+    ready(torch.full_like(x, 1e4))
+    assert torch.equal(ready(x), first)
+
+
+def test_float32_rounds_less_than_the_plain_net(kernels: ctypes.CDLL, cache: Path) -> None:
+    plain = icnet(shared("golden", "icnet", "icnet_merged_from_bn.caffemodel")).eval()
+    x = arrays(shared("golden", "icnet", "bnnomerge_129x257.npz"))["data"]
+    exact = judged(plain, x)
+    with torch.inference_mode():
+        plainly = (plain.quarter_scores(x).double() - exact).square().mean()
+    ready = engine(plain, size=(129, 257), backend="native", cache_dir=cache)
+    assert (ready(x).double() - exact).square().mean() < plainly
+
+
+@pytest.mark.parametrize("size", [(33, 65), (66, 98), (65, 104)], ids=str)
+def test_other_sizes_are_left_to_other_backends(size: tuple[int, int], kernels: ctypes.CDLL, cache: Path) -> None:
+    with pytest.raises(InputError, match="native cannot be used: the kernels take heights and widths of 65"):
+        engine(seeded(), size=size, backend="native", cache_dir=cache)
+
+
+def test_a_processor_without_tiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(compiler, "processor_flags", lambda: compiler.NEEDED - {"amx_bf16"})
+    with pytest.raises(Unavailable, match="lacks amx_bf16"):
+        compiler.library(Cache(tmp_path / "cache"))
+
+
+def test_a_machine_without_a_compiler(kernels: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(Unavailable, match=r"no C\+\+ compiler"):
+        compiler.library(Cache(tmp_path / "cache"))
+
+
+def test_a_compiler_that_fails(kernels: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CXX", "false")
+    with pytest.raises(Unavailable, match="cannot compile the kernels"):
+        compiler.library(Cache(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").glob("*.so"))
+
+
+@pytest.mark.parametrize("size", [(3, 3), (4, 7), (9, 5)], ids=str)
+def test_borders_are_means_of_the_coarse_result(size: tuple[int, int]) -> None:
+    """The lines and pairs, followed in NumPy's way, against the module that they stand for."""
+    torch.manual_seed(0)
+    weight, bias = torch.randn(2, 3, 3, 3, dtype=torch.float64), torch.randn(2, dtype=torch.float64)
+    x = torch.randn(3, *size, dtype=torch.float64)
+    padded = F.pad(x, (1, 1, 1, 1))
+    coarse = torch.full((2, size[0] + 2, size[1] + 2), torch.nan, dtype=torch.float64)
+    for row, column, out_row, out_column, count, vertical, top, bottom, left, right in borders.lines(*size):
+        for i in range(count):
+            r, c = (i, 0) if vertical else (0, i)
+            taps = padded[:, row + r + top : row + r + bottom, column + c + left : column + c + right]
+            value = torch.einsum("oihw,ihw->o", weight[:, :, top:bottom, left:right], taps) + bias
+            assert coarse[:, out_row + r, out_column + c].isnan().all(), "computed twice"
+            coarse[:, out_row + r, out_column + c] = value
+    rows, columns = (torch.from_numpy(borders.pairs(n)).long() for n in size)
+    corners = [coarse[:, rows[:, i]][:, :, columns[:, j]] for i, j in itertools.product((0, 1), repeat=2)]
+    fine = torch.stack(corners).mean(0)
+    module = UpsampledConvolution(torch.nn.Parameter(weight), torch.nn.Parameter(bias))
+    assert gap(fine, module(x[None])[0].detach()) < 1e-12
+
+
+def test_the_pyramid_as_matrices() -> None:
+    net = rewritten(seeded().double())
+    assert isinstance(net, ICNet)
+    x = torch.randn(2, 5, 3, 4, dtype=torch.float64)
+    pool, spread = pyramid_matrices(net, 3, 4)
+    flat = x.flatten(2)
+    assert gap((flat + flat @ (spread @ pool).T).reshape(x.shape), net._pyramid_sum(x)) < 1e-12
+
+
+def test_numbers_are_split_without_loss() -> None:
+    values = torch.randn(1000) * torch.logspace(-20, 20, 1000)
+    first, second, third = (part.float() for part in split_numbers(values, 3))
+    assert torch.equal(first + (second + third), values)
+    assert torch.equal(split_numbers(values, 1)[0], values.bfloat16())
+
+
+def test_weights_in_the_order_of_the_tiles() -> None:
+    weight = torch.arange(40 * 3 * 2).reshape(40, 3, 2, 1).float().remainder(97)
+    found = torch.from_numpy(packed(weight, 2, 1).view(np.int16)).view(torch.bfloat16).float()
+    assert found.shape == (2, 2, 1, 1, 1, 2, 16, 16, 2)
+    for output, channel, row in ((0, 0, 0), (39, 2, 1), (17, 1, 0), (33, 0, 1)):
+        place = (output // 32, row, 0, 0, 0, output % 32 // 16, channel // 2, output % 16, channel % 2)
+        assert found[place] == weight[output, channel, row, 0]
+    assert found.sum() == weight.sum()
