@@ -1,0 +1,1 @@
+"""ICNets of other projects, each as its project published it."""
