@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from prototxt.errors import InputError
+from pytorch_icnet import pillow
 from pytorch_icnet.imaging.images import MAX_PIXELS
 
-from . import pillow
 from .classes import INSTANCES, ClassTable
 
 _GROUP = "group"

@@ -170,7 +170,7 @@ def _built(request: Request, backend: str) -> tuple[str, Run, list[str]]:
             reasons.append(f"backend {name} cannot be used: {error}")
         else:
             return name, run, [f"{reason}; {name} runs instead" for reason in reasons] if name == FALLBACK else []
-    raise InputError(reasons[0])
+    raise Unavailable(reasons[0])
 
 
 def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:

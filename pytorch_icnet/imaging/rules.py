@@ -1,0 +1,293 @@
+"""From an image to a network's input and from its scores to the label map, as the authors of each family do it.
+
+Without scores and figures, which :mod:`evaluation.protocols` adds.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from prototxt.errors import InputError
+
+from .imresize import imresize
+from .pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
+from .postprocess import ZOOM, first_maximum, postprocess, probabilities
+from .preprocess import FULL_SIZE
+from .views import Size, View
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+def same_size(size: Size) -> Size:
+    """For networks that take any size."""
+    return size
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """What a rule has to know of the network, and what may be chosen."""
+
+    input_size: Size = FULL_SIZE
+    """Of the blob, for the rules that resize every image to one size."""
+    pixels: Pixels | None = None
+    """How the network wants its colours. None: as the rule's own networks do."""
+    fit: Callable[[Size], Size] = same_size
+    """The blob size that the network takes in place of a given one, for the rules that feed images as they are."""
+    scales: tuple[float, ...] = (1.0,)
+    """Where the rule can average over several sizes of the image: factors of its own size."""
+    flip: bool | None = None
+    """Where the rule can: also average over the mirrored image. None: as the rule does by default."""
+
+
+@dataclass(frozen=True)
+class Logits:
+    """A network's scores of one view, before softmax."""
+
+    planes: torch.Tensor
+    """float32 CxHxW: what the network's ``quarter_scores`` or its ``forward`` gives for the view."""
+    input_size: Size
+    """Of the blob."""
+    quarter: bool = False
+    """Whether ``planes`` are ``quarter_scores``."""
+
+    @property
+    def full_size(self) -> Size:
+        """The size of :meth:`full`."""
+        height, width = (int(length) for length in self.planes.shape[-2:])
+        return (ZOOM * (height - 1) + 1, ZOOM * (width - 1) + 1) if self.quarter else (height, width)
+
+    def full(self) -> torch.Tensor:
+        """What the network's ``forward`` gives: CxHxW of :attr:`full_size`."""
+        if not self.quarter:
+            return self.planes
+        return to_image(self.planes, self.full_size, align_corners=True)
+
+
+class Rule(ABC):
+    """The rule of one family. Stateless: every method may run in any thread."""
+
+    def __init__(self, feeding: Feeding) -> None:
+        self.feeding = feeding
+
+    @abstractmethod
+    def views(self, size: Size) -> tuple[View, ...]:
+        """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
+
+    def label_size(self, size: Size) -> Size:
+        """The size of the label map for an image of ``size``: its own, unless the rule compares at another one."""
+        return size
+
+    @abstractmethod
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        """What the label map is the first maximum of, float32 HxWxC of :meth:`label_size`.
+
+        Args:
+            logits: of each of :meth:`views`, in their order. They are taken one at a time, so a generator that runs
+                the network needs memory for one view only.
+            size: of the image.
+        """
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        """The label map, uint8 of :meth:`label_size`; arguments as for :meth:`probabilities`."""
+        return first_maximum(self.probabilities(logits, size))
+
+
+class OfficialRule(Rule):
+    """MATLAB's (hszhao/ICNet, ``eval_sub.m``): the image resized to one size, probabilities resized back."""
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.feeding.input_size, "matlab", self.feeding.pixels or CAFFE),)
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        (scores,) = logits
+        return probabilities(scores.planes, size, full_size=scores.full_size)
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        (scores,) = logits
+        return postprocess(scores.planes, size, full_size=scores.full_size)
+
+
+class NativeRule(OfficialRule):
+    """The official arithmetic at the image's own size, or the next one that the network takes.
+
+    An image of Cityscapes, 1024x2048, is fed as the official evaluation feeds it.
+    """
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.feeding.fit(size), "matlab", self.feeding.pixels or CAFFE),)
+
+
+class MMSegRule(Rule):
+    """mmsegmentation's (``mmseg/models/segmentors/encoder_decoder.py``): logits resized to the image.
+
+    With several scales or flipping it is the test-time augmentation: the mean of the softmax over all views. Those
+    scales are relative to the image's own size, as in 1.x; in 0.x to 2048x1024, which is the same for Cityscapes.
+    """
+
+    LONG_SIDE, SHORT_SIDE = 2048, 1024
+    """Into which the test pipeline of the Cityscapes configurations fits every image, enlarging small ones too."""
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        flips = (False, True) if self.feeding.flip else (False,)
+        if self.augmented:
+            sizes = [_fitted(size, _scaled(size, scale)) for scale in self.feeding.scales]
+        else:
+            sizes = [_fitted(size, (self.SHORT_SIDE, self.LONG_SIDE))]
+        pixels = self.feeding.pixels or IMAGENET
+        return tuple(
+            View(self.feeding.fit(scaled), "opencv", pixels, flip) for scaled in dict.fromkeys(sizes) for flip in flips
+        )
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        total: torch.Tensor | None = None
+        count = 0
+        for planes in self._at_image(logits, size):
+            softmax = planes.softmax(0)
+            total = softmax if total is None else total.add_(softmax)
+            count += 1
+        assert total is not None
+        return _channels_last(total / count)
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        if self.augmented:
+            return super().labels(logits, size)
+        (planes,) = self._at_image(logits, size)
+        return largest(planes)
+
+    @property
+    def augmented(self) -> bool:
+        """Whether there are several views."""
+        return bool(self.feeding.flip) or self.feeding.scales != (1.0,)
+
+    def _at_image(self, logits: Iterable[Logits], size: Size) -> Iterator[torch.Tensor]:
+        """Logits at the image's size, mirrored ones turned back first."""
+        for view, scores in zip(self.views(size), logits, strict=True):
+            planes = scores.full()
+            yield to_image(planes.flip(-1) if view.flip else planes, size, align_corners=False)
+
+
+class LiminnRule(Rule):
+    """liminn/ICNet-pytorch's (``evaluate.py``): images as they are."""
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.feeding.fit(size), "opencv", self.feeding.pixels or TORCHVISION),)
+
+    def at_image(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
+        """Logits at the image's size, CxHxW."""
+        (scores,) = logits
+        return to_image(scores.full(), size, align_corners=True)
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        return _channels_last(self.at_image(logits, size).softmax(0))
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        return largest(self.at_image(logits, size))
+
+
+class SemSegRule(Rule):
+    """pytorch-semseg's (``validate.py``): at the network's size; the mean logits of the image and its mirror image."""
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        pixels = self.feeding.pixels or UNIT_BGR
+        flips = (False,) if self.feeding.flip is False else (False, True)
+        return tuple(View(self.feeding.input_size, "pillow", pixels, flip) for flip in flips)
+
+    def label_size(self, size: Size) -> Size:
+        return self.feeding.input_size
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        return _channels_last(self._mean(logits, size).softmax(0))
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        return largest(self._mean(logits, size))
+
+    def _mean(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
+        views = self.views(size)
+        total: torch.Tensor | None = None
+        for view, scores in zip(views, logits, strict=True):
+            planes = to_image(scores.full(), self.feeding.input_size, align_corners=True)
+            planes = planes.flip(-1) if view.flip else planes
+            total = planes if total is None else total + planes
+        assert total is not None
+        return total / len(views)
+
+
+class SuperviselyRule(Rule):
+    """Supervisely's plugin's: OpenCV's resizing both ways, cubic for the probabilities.
+
+    The cubic kernel overshoots: probabilities reach from about -0.25 to 1.3.
+    """
+
+    def views(self, size: Size) -> tuple[View, ...]:
+        return (View(self.feeding.input_size, "opencv", self.feeding.pixels or CAFFE),)
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        (scores,) = logits
+        softmax = _channels_last(scores.full().softmax(0))
+        resized = cv2.resize(softmax, size[::-1], interpolation=cv2.INTER_CUBIC)
+        return np.asarray(resized, np.float32).reshape(*size, -1)
+
+
+RULES: Mapping[str, type[Rule]] = MappingProxyType(
+    {
+        "official": OfficialRule,
+        "native": NativeRule,
+        "mmseg": MMSegRule,
+        "liminn": LiminnRule,
+        "semseg": SemSegRule,
+        "supervisely": SuperviselyRule,
+    }
+)
+"""By the name that networks have as ``protocol``."""
+
+
+def rule(name: str, feeding: Feeding) -> Rule:
+    """The rule of a name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in RULES:
+        raise InputError(f"no rule {name!r}; there are {', '.join(RULES)}")
+    return RULES[name](feeding)
+
+
+def to_image(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
+    """Scores CxHxW at another size: bilinear, without antialiasing."""
+    if tuple(planes.shape[-2:]) == tuple(size):
+        return planes
+    return F.interpolate(planes[None], size, mode="bilinear", align_corners=align_corners)[0]
+
+
+def largest(planes: torch.Tensor) -> Bytes:
+    """The label map of scores, CxHxW: the first maximum."""
+    return planes.argmax(0).to(torch.uint8).cpu().numpy()
+
+
+def at_size(array: npt.NDArray[np.uint8], size: Size) -> Bytes:
+    """A label map at the image's size, as MATLAB's ``imresize(..., 'nearest')`` chooses its pixels."""
+    return array if array.shape == tuple(size) else imresize(array, size, "nearest")
+
+
+def _channels_last(planes: torch.Tensor) -> Floats:
+    return planes.permute(1, 2, 0).contiguous().cpu().numpy()
+
+
+def _scaled(size: Size, scale: float) -> Size:
+    """mmcv's rounding of a size times a factor."""
+    return int(size[0] * scale + 0.5), int(size[1] * scale + 0.5)
+
+
+def _fitted(size: Size, box: Size) -> Size:
+    """The largest size of the same shape in a box of either orientation (``mmcv.imrescale``)."""
+    return _scaled(size, min(max(box) / max(size), min(box) / min(size)))

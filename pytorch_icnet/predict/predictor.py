@@ -1,0 +1,288 @@
+"""A network with everything around it: from an image to probabilities and label maps of the image's size."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from threading import Lock
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from prototxt.errors import InputError
+
+from .. import console
+from ..classes import ClassTable, plain_table
+from ..icnet import ICNet, check_size
+from ..imaging.imresize import imresize
+from ..imaging.pixels import CAFFE
+from ..imaging.postprocess import first_maximum
+from ..imaging.rules import Feeding, Logits, Rule, at_size, rule, same_size, to_image
+from ..imaging.views import View
+from ..runtime import Engine, engine
+from ..runtime.cache import Cache, Unavailable
+from ..runtime.engine import open_weights
+from .windows import OVERLAP, Grid, bands
+
+Size = tuple[int, int]
+"""Height and width."""
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+MAX_INPUT = 1 << 23
+"""Pixels that the network is fed at once at most; an image of 3840x2160 is just below."""
+
+ENGINES = 4
+"""Input sizes for which a network is kept ready, the last used ones."""
+
+QUICK = ("native", "openvino", "onnxruntime", "eager")
+"""Backends that are ready for another size in seconds, fastest first: for images of many sizes."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image, ready to be fed to the network."""
+
+    size: Size
+    """Of the image."""
+    blobs: tuple[tuple[View, torch.Tensor], ...]
+    """Each float32 1x3xHxW of the view's size."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A network's scores of an image."""
+
+    size: Size
+    """Of the image."""
+    logits: tuple[Logits, ...]
+    """Of each view."""
+
+
+class Predictor:
+    """Label maps and probabilities of images of any size. All methods may be called from several threads.
+
+    An ICNet follows the official evaluation: the image is resized to the network's size with MATLAB's arithmetic, and
+    the probabilities back. Networks of other families are fed as their authors do, see
+    :mod:`pytorch_icnet.imaging.rules`.
+
+    The four methods that take an image do their work in three steps, which a pipeline may run in threads of their own:
+    :meth:`prepare`, :meth:`forward`, and :meth:`labels_of` or :meth:`probabilities_of`.
+
+    Args:
+        weights_or_module: a file (see :func:`pytorch_icnet.load`), or a network.
+        device: where the network runs; "auto": the GPU if there is one.
+        precision: see :func:`pytorch_icnet.runtime.engine`.
+        backend: likewise. With ``native`` "auto" does not compile ahead of time, which takes minutes for each size.
+        native: feed every image at its own size, or the next one that the network takes, instead of one size.
+        input_size: (height, width) that images are resized to; None: the network's own.
+        threads: of the processor; None: as many as torch uses.
+        classes: names and colours; None: Cityscapes' for 19 classes.
+        cache_dir: see :func:`pytorch_icnet.runtime.engine`.
+
+    Attributes:
+        num_classes: number of classes.
+        classes: their :class:`~pytorch_icnet.classes.ClassTable`, with ``names`` and ``palette``.
+        device: where the network runs.
+        module: the network.
+        rule: how images become blobs, and scores label maps.
+
+    Raises:
+        InputError: the weights, the device, the size or the table of classes cannot be used.
+    """
+
+    def __init__(
+        self,
+        weights_or_module: str | os.PathLike[str] | nn.Module,
+        device: str | torch.device = "cpu",
+        *,
+        precision: str = "fp32",
+        backend: str = "auto",
+        native: bool = False,
+        input_size: Size | None = None,
+        threads: int | None = None,
+        classes: ClassTable | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.device = console.device(device) if isinstance(device, str) else device
+        self.precision, self.backend, self.native, self.threads = precision, backend, native, threads
+        self._cache_dir = cache_dir
+        source = weights_or_module
+        self.module = source.eval() if isinstance(source, nn.Module) else open_weights(source, Cache(cache_dir)).eval()
+        self.num_classes = _classes_of(self.module, classes)
+        self.classes = classes or plain_table(self.num_classes)
+        self.rule: Rule = rule(
+            "native" if native else getattr(self.module, "protocol", "official"), _feeding(self.module, input_size)
+        )
+        self._engines: OrderedDict[Size, Engine] = OrderedDict()
+        self._lock = Lock()
+
+    def labels(self, rgb: Bytes) -> Bytes:
+        """The label map of an image.
+
+        Args:
+            rgb: uint8 HxWx3, channels red, green, blue.
+
+        Returns:
+            uint8 HxW: trainIds.
+
+        Raises:
+            InputError: with ``native``: the image is too large to be fed at once.
+            ValueError: ``rgb`` is of another shape or type.
+        """
+        return self.labels_of(self.forward(self.prepare(rgb)))
+
+    def probabilities(self, rgb: Bytes) -> Floats:
+        """The class probabilities of an image, float32 CxHxW; arguments and errors as for :meth:`labels`."""
+        return self.probabilities_of(self.forward(self.prepare(rgb)))
+
+    def scores(self, rgb: Bytes) -> Floats:
+        """The network's scores before softmax, resized to the image (bilinear), float32 CxHxW; see :meth:`labels`.
+
+        Of the first view, where the rule has several. Label maps are not made of them, but of the probabilities.
+        """
+        scored = self.forward(self.prepare(rgb))
+        resized = to_image(scored.logits[0].full(), scored.size, align_corners=False)
+        return np.asarray(resized.cpu().numpy(), np.float32)
+
+    def sliding(self, rgb: Bytes, window: Size, overlap: float | tuple[int, int] = OVERLAP) -> Floats:
+        """Probabilities, averaged over windows that slide over the image; each is predicted like an image of its own.
+
+        Args:
+            rgb: uint8 HxWx3.
+            window: height and width of the windows; what reaches beyond the image is cut off.
+            overlap: of neighbouring windows: a fraction of the window, or (rows, columns) in pixels.
+
+        Returns:
+            float32 CxHxW.
+
+        Raises:
+            InputError: the window or the overlap makes no sense.
+        """
+        found = np.empty((self.num_classes, *rgb.shape[:2]), np.float32)
+        for top, rows in self._bands(rgb, window, overlap):
+            found[:, top : top + rows.shape[1]] = rows
+        return found
+
+    def sliding_labels(self, rgb: Bytes, window: Size, overlap: float | tuple[int, int] = OVERLAP) -> Bytes:
+        """The label map, uint8 HxW, of :meth:`sliding`, whose probabilities are never all in memory."""
+        found = np.empty(rgb.shape[:2], np.uint8)
+        for top, rows in self._bands(rgb, window, overlap):
+            found[top : top + rows.shape[1]] = first_maximum(rows.transpose(1, 2, 0))
+        return found
+
+    def prepare(self, rgb: Bytes) -> Prepared:
+        """What the network is fed for an image; arguments and errors as for :meth:`labels`."""
+        if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
+            raise ValueError(f"expected an image of HxWx3, uint8, not {rgb.dtype} of shape {tuple(rgb.shape)}")
+        size = (rgb.shape[0], rgb.shape[1])
+        views = self.rule.views(size)
+        for height, width in (view.size for view in views):
+            if height * width > MAX_INPUT:
+                raise InputError(
+                    f"an input of {height}x{width} is too large for one pass (at most {MAX_INPUT} pixels); "
+                    "use sliding windows, or one input size for all images"
+                )
+        return Prepared(size, tuple((view, view.blob(rgb)) for view in views))
+
+    def forward(self, prepared: Prepared) -> Scored:
+        """Run the network.
+
+        Raises:
+            InputError: it takes no such size, or gives no scores per pixel.
+        """
+        return Scored(prepared.size, tuple(self._logits(view, blob) for view, blob in prepared.blobs))
+
+    def labels_of(self, scored: Scored) -> Bytes:
+        """The label map, uint8 HxW, at the image's size."""
+        return at_size(self.rule.labels(scored.logits, scored.size), scored.size)
+
+    def probabilities_of(self, scored: Scored) -> Floats:
+        """The class probabilities, float32 CxHxW, at the image's size."""
+        found = self.rule.probabilities(scored.logits, scored.size)
+        if found.shape[:2] != scored.size:
+            found = imresize(found, scored.size, "nearest")
+        return np.ascontiguousarray(found.transpose(2, 0, 1))
+
+    def engine(self, size: Size) -> Engine:
+        """The network, ready for blobs of one size; kept for the next call.
+
+        Raises:
+            InputError: the network, or the backend, takes no such size.
+        """
+        with self._lock:
+            if size not in self._engines:
+                self._engines[size] = self._build(size)
+                while len(self._engines) > ENGINES:
+                    self._engines.popitem(last=False)
+            self._engines.move_to_end(size)
+            return self._engines[size]
+
+    def _build(self, size: Size) -> Engine:
+        if self.backend != "auto" or not self.native:
+            return self._engine(size, self.backend)
+        for name in QUICK[:-1] if self.device.type == "cpu" else ():
+            with suppress(Unavailable):
+                return self._engine(size, name)
+        return self._engine(size, QUICK[-1])
+
+    def _engine(self, size: Size, backend: str) -> Engine:
+        return engine(
+            self.module,
+            self.device,
+            self.precision,
+            size,
+            backend=backend,
+            threads=self.threads,
+            cache_dir=self._cache_dir,
+        )
+
+    def _logits(self, view: View, blob: torch.Tensor) -> Logits:
+        ready = self.engine(view.size)
+        scores = ready(blob)
+        if not isinstance(scores, torch.Tensor) or scores.dim() != 4 or scores.shape[1] != self.num_classes:
+            shape = tuple(scores.shape) if isinstance(scores, torch.Tensor) else type(scores).__name__
+            raise InputError(f"the network gives {shape}, expected scores of {self.num_classes} classes per pixel")
+        return Logits(scores[0], view.size, quarter=ready.quarter)
+
+    def _bands(self, rgb: Bytes, window: Size, overlap: float | tuple[int, int]) -> Iterator[tuple[int, Floats]]:
+        grid = Grid.over((rgb.shape[0], rgb.shape[1]), window, overlap)
+        height, width = grid.window
+
+        def probabilities(top: int, left: int) -> Floats:
+            return self.probabilities(np.ascontiguousarray(rgb[top : top + height, left : left + width]))
+
+        return bands(grid, self.num_classes, probabilities)
+
+
+def next_legal(size: Size) -> Size:
+    """The smallest (32k+1, 32l+1), from 33 on, that a size fits in: what ICNet's features line up with best."""
+    height, width = (max(33, (length + 30) // 32 * 32 + 1) for length in size)
+    return height, width
+
+
+def _feeding(module: nn.Module, input_size: Size | None) -> Feeding:
+    own = getattr(module, "input_size", None)
+    chosen = input_size or own
+    if isinstance(module, ICNet):
+        if input_size is not None:
+            check_size(*input_size)
+        feeding = Feeding(pixels=CAFFE, fit=next_legal)
+    else:
+        feeding = Feeding(pixels=getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
+    return feeding if chosen is None else replace(feeding, input_size=(int(chosen[0]), int(chosen[1])))
+
+
+def _classes_of(module: nn.Module, classes: ClassTable | None) -> int:
+    own = getattr(module, "num_classes", None)
+    if own is None and classes is None:
+        raise InputError("the network says nothing of its classes; give a table of classes")
+    if own is not None and classes is not None and int(own) != classes.num_classes:
+        raise InputError(f"the network scores {own} classes, but the table has {classes.num_classes}")
+    return int(own) if own is not None else classes.num_classes if classes is not None else 0
