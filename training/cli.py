@@ -13,7 +13,7 @@ from evaluation.distributed import Group, processes
 from evaluation.labels import KINDS
 from evaluation.lists import data_root
 from prototxt.errors import InputError
-from pytorch_icnet import console, icnet
+from pytorch_icnet import console
 from pytorch_icnet.icnet import check_size
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -35,9 +35,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--to-caffe", is_flag=True, help="At the end also write the kept weights as prototxt and caffemodel.")
 @click.option("--max-iterations", type=click.IntRange(1), help="Stop there, with the rates of the whole training.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Of the net, for validation.")
+@click.option("--prune", type=click.FloatRange(0, 1, min_open=True), metavar="RATE", help="Keep this share of filters.")
+@click.option("--prune-steps", type=click.IntRange(1), default=2, show_default=True, help="Each is trained whole.")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
 def main(device: str, timeout: float, **options: object) -> None:
     """Train ICNet with cascade label guidance; under torchrun on several GPUs.
+
+    With --prune the net of --weights loses the filters that weigh least, in steps, each followed by a training.
 
     The results are OUT/best.safetensors and OUT/last.safetensors, which every command takes, OUT/log.csv, and
     OUT/last.pt, with which --resume goes on.
@@ -66,6 +70,8 @@ def _train(
     to_caffe: bool,
     max_iterations: int | None,
     input_size: tuple[int, int] | None,
+    prune: float | None,
+    prune_steps: int,
 ) -> None:
     try:
         from .recipes import read_recipe
@@ -73,12 +79,14 @@ def _train(
         raise InputError(f"recipes need PyYAML ({error}): pip install 'pytorch-icnet[train]'") from error
     from .build import start
     from .data import source_of
-    from .log import Log
-    from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
-    from .signals import Stop
+    from .job import Job, check_free
     from .to_caffe import write_caffe_models
     from .validate import input_size_for
 
+    if prune is not None and weights is None:
+        raise click.UsageError("--prune takes filters out of trained weights: give them with --weights")
+    if prune is not None and max_iterations is not None:
+        raise click.UsageError("--prune trains each step whole: set train.iterations in place of --max-iterations")
     recipe = read_recipe(recipe_name, changes)
     if recipe.data.crop is not None:
         check_size(*recipe.data.crop)
@@ -89,9 +97,7 @@ def _train(
     held_out = None
     if val_list != "none" and (val_list is not None or list_file is None):
         held_out = source_of(where, val_list, split="val", table=table, label_kind=label_kind)
-    state = out / LAST
-    if state.exists() and not resume:
-        raise InputError(f"{state}: there is a training already; go on with --resume, or give another --out")
+    check_free(out, resume)
     begin = start(recipe, table.num_classes, weights)
     if input_size is not None:
         check_size(*input_size)
@@ -99,29 +105,15 @@ def _train(
     elif weights is None:
         shape = (held_out or source).read(0)[1].shape
         begin.model.input_size = input_size_for((shape[0], shape[1]))
-    trainer = Trainer(recipe, begin, source, out, held_out=held_out, device=device, group=group)
-    if resume and state.exists():
-        trainer.resume(state)
     if group.leads:
         click.echo(f"{len(source.entries)} images, {table.num_classes} classes, {console.device_name(device)}")
-        if weights is not None and not trainer.iteration:
+        if weights is not None:
             click.echo(begin.table())
-    stop_at = min(max_iterations or recipe.train.iterations, recipe.train.iterations)
-    log = Log(out if group.leads else None, stop_at, trainer.iteration, recipe.train.log_every)
-    with Stop() as stop:
-        try:
-            trainer.run(stop, log, stop_at)
-        finally:
-            log.close()
-    if stop.wanted and trainer.iteration < stop_at:
-        raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
-    if group.leads:
-        click.echo(f"{out}: {trainer.iteration} iterations")
-        if to_caffe:
-            best = out / BEST_WEIGHTS
-            kept = icnet(best if best.exists() else out / LAST_WEIGHTS, merged=False, aux=True)
-            for path in write_caffe_models(out, "icnet", kept):
-                click.echo(path)
+    job = Job(recipe, source, held_out, device, group, resume, max_iterations, click.echo)
+    kept = job.train(begin, out) if prune is None else job.compress(begin, out, prune, prune_steps)
+    if group.leads and to_caffe:
+        for path in write_caffe_models(out, "icnet", kept):
+            click.echo(path)
 
 
 def _repeatable(deterministic: bool) -> None:

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from prototxt import read_weights
-from pytorch_icnet import load
+from pytorch_icnet import icnet, load
 from training.cli import main
 from training.scenes import write_scenes
 from training.scenes.files import write_list
@@ -69,3 +69,27 @@ def test_mistakes_are_one_line(root: Path, tmp_path: Path, options: tuple[str, .
     found = train(root, tmp_path / "out", *options)
     assert found.exit_code == 1 and message in found.output and "Traceback" not in found.output
     assert len(found.output.splitlines()) == 1
+
+
+def test_compression_in_steps(root: Path, tmp_path: Path) -> None:
+    demo = Path(__file__).parents[2] / "demo" / "icnet_demo.caffemodel"
+    options = ("--weights", str(demo), "--prune", "0.5", "--set", "train.iterations=1", "--val-list", "none")
+    found = train(root, tmp_path / "out", *options, "--to-caffe")
+    assert found.exit_code == 0 and "step 2 of 2: " in found.output, found.output
+    full, steps = read_weights(demo), (tmp_path / "out" / "step-1", tmp_path / "out")
+    for step, share in zip(steps, (0.75, 0.5), strict=True):
+        weights = icnet(step / "last.safetensors", merged=False, aux=True)
+        found_outputs = weights.get_parameter("conv4_3_3x3.weight").shape[0]
+        assert found_outputs == share * full["conv4_3_3x3"][0].shape[0]
+        assert weights.conv6_sub4.weight.shape[0] == 19
+    blobs = read_weights(tmp_path / "out" / "icnet_bnnomerge.caffemodel")
+    assert {"num_output: 16", "num_output: 19"} <= {
+        line.strip() for line in (tmp_path / "out" / "icnet_bnnomerge.prototxt").read_text().splitlines()
+    }
+    assert blobs["conv4_3_3x3"][0].shape == (16, 16, 3, 3)
+
+
+@pytest.mark.parametrize("options", [("--prune", "0.5"), ("--prune", "0"), ("--prune", "0.5", "--prune-steps", "0")])
+def test_wrong_use_of_compression(root: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    found = train(root, tmp_path / "out", *options)
+    assert found.exit_code == 2 and "--prune" in found.output and "Traceback" not in found.output

@@ -1,0 +1,107 @@
+"""A training from its start to its weights on disk, and compression: several of them, with fewer filters each time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from evaluation.distributed import Group
+from prototxt.errors import InputError
+from pytorch_icnet import ICNet
+from pytorch_icnet.checkpoints import read_checkpoint
+
+from .build import Start
+from .data import Source
+from .log import Log
+from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
+from .prune import kept_channels, pruned, step_rates
+from .recipes import Recipe
+from .signals import Stop
+
+
+def check_free(out: Path, resume: bool) -> None:
+    """Raise InputError where a folder holds a training that is not to be gone on with."""
+    if (out / LAST).exists() and not resume:
+        raise InputError(f"{out / LAST}: there is a training already; go on with --resume, or give another --out")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all trainings of a run have in common.
+
+    Attributes:
+        recipe, source, held_out, device, group: see :class:`training.loop.Trainer`.
+        resume: go on with what is there already.
+        until: the last iteration; None: the recipe's.
+        show: is given lines for the user.
+    """
+
+    recipe: Recipe
+    source: Source
+    held_out: Source | None = None
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    group: Group = field(default_factory=Group)
+    resume: bool = False
+    until: int | None = None
+    show: Callable[[str], None] = print
+
+    def train(self, begin: Start, out: Path) -> ICNet:
+        """Train a net, with everything in the folder ``out``.
+
+        Returns:
+            The best net by validation, or without validation the last, as in its file; with all heads.
+
+        Raises:
+            InputError: there is a training already, or it was ended from outside; see also :meth:`Trainer.run`.
+        """
+        check_free(out, self.resume)
+        state = out / LAST
+        self.group.total(0)  # no process writes before all have looked
+        trainer = Trainer(
+            self.recipe, begin, self.source, out, held_out=self.held_out, device=self.device, group=self.group
+        )
+        if state.exists():
+            trainer.resume(state)
+        iterations = self.recipe.train.iterations
+        stop_at = min(self.until or iterations, iterations)
+        log = Log(out if self.group.leads else None, stop_at, trainer.iteration, self.recipe.train.log_every)
+        with Stop() as stop:
+            try:
+                trainer.run(stop, log, stop_at)
+            finally:
+                log.close()
+        if stop.wanted and trainer.iteration < stop_at:
+            raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+        if self.group.leads:
+            self.show(f"{out}: {trainer.iteration} iterations")
+        self.group.total(0)  # the leading process has written
+        best = out / BEST_WEIGHTS
+        return read_checkpoint(best if best.exists() else out / LAST_WEIGHTS).model(aux=True)
+
+    def compress(self, begin: Start, out: Path, rate: float, steps: int) -> ICNet:
+        """Prune a net in steps, and train it after each with the whole recipe; see :mod:`training.prune`.
+
+        All steps but the last have folders of their own, ``out/step-1`` and so on.
+
+        Args:
+            rate: the share of the net's filters that is left in the end.
+            steps: at least 1.
+        """
+        wanted = [kept_channels(begin.model, share) for share in step_rates(rate, steps)]
+        for number, kept in enumerate(wanted, start=1):
+            smaller = pruned(begin.model, kept).train()
+            if self.group.leads:
+                share = _parameters(smaller) / _parameters(begin.model)
+                self.show(f"step {number} of {steps}: {_parameters(smaller):,} parameters, {share:.1%} of before")
+            folder = out if number == steps else out / f"step-{number}"
+            trained = self.train(dataclasses.replace(begin, model=smaller), folder)
+            begin = dataclasses.replace(begin, model=trained, new=())
+        return begin.model
+
+
+def _parameters(model: ICNet) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
