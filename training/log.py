@@ -58,7 +58,8 @@ class Log:
         self._bar = tqdm(total=total, initial=first, disable=None, dynamic_ncols=True, desc="training")
         if tensorboard:
             try:
-                self._writer = import_module("torch.utils.tensorboard").SummaryWriter(str(folder), purge_step=first)
+                tensorboard_writer = import_module("torch.utils.tensorboard").SummaryWriter
+                self._writer = tensorboard_writer(str(folder), purge_step=first + 1)
             except ImportError:
                 self._writer = None
 
