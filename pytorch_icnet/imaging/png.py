@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -67,13 +67,13 @@ def indexed_as_gray(data: bytes) -> bytes:
     With fewer than 8 bits a decoder stretches gray to 0..255: sample s of b bits becomes s * 255 // (2**b -
     1).
     """
-    kept = [SIGNATURE]
+    kept = []
     for kind, body in _chunks(data):
         if kind == b"IHDR":
             body = body[:9] + bytes([GRAY]) + body[10:]
         if kind in (b"IHDR", b"IDAT", b"IEND"):
-            kept.append(_chunk(kind, body))
-    return b"".join(kept)
+            kept.append((kind, body))
+    return assemble(kept)
 
 
 def encode(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] | None = None) -> bytes:
@@ -84,11 +84,15 @@ def encode(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] | None 
     rows = np.zeros((height, width + 1), np.uint8)  # a zero before each row: no filter, the best one for label maps
     rows[:, 1:] = labels
     colour_type = GRAY if palette is None else INDEXED
-    parts = [SIGNATURE, _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0))]
     if palette is not None:
-        parts.append(_chunk(b"PLTE", palette.astype(np.uint8).tobytes()))
-    parts += [_chunk(b"IDAT", zlib.compress(rows.tobytes())), _chunk(b"IEND", b"")]
-    return b"".join(parts)
+        chunks.append((b"PLTE", palette.astype(np.uint8).tobytes()))
+    return assemble([*chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")])
+
+
+def assemble(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file of chunks, each a kind and a body."""
+    return SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

@@ -1,0 +1,164 @@
+"""Annotations: the file beside an image that says what is where in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from prototxt.errors import InputError
+
+from ..imaging.images import MAX_PIXELS
+from .checked import is_name, nearest, read_json, shown
+from .meta import Meta
+from .shapes import Shape, shape_of
+
+MAX_BYTES = 128 << 20
+MAX_OBJECTS = 20_000
+MAX_DRAWN = 1 << 32
+"""Pixels in the boxes of all figures of an image together: what drawing them may take."""
+MAX_COVERED, MAX_MASKS = 16, 1 << 29
+"""Pixels of all bitmaps together: so many times the image's, and in all."""
+
+
+class AnnotationError(InputError):
+    """An annotation that is damaged or too large; the message begins with the file's name."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An object of an annotation."""
+
+    title: str
+    """Of its class."""
+    shape: Shape | None
+    """None: of a kind without pixels."""
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """As it stood in the file; empty for a new one."""
+
+    def as_data(self) -> dict[str, Any]:
+        """As the file holds it."""
+        if self.data or self.shape is None:
+            return dict(self.data)
+        place = {"bitmap": None, "points": {"exterior": [], "interior": []}, **self.shape.as_data()}
+        return {
+            "description": "",
+            "geometryType": self.shape.name,
+            "tags": [],
+            "classTitle": self.title,
+            **{key: value for key, value in place.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What is in an image."""
+
+    size: tuple[int, int]
+    """Height and width."""
+    figures: tuple[Figure, ...] = ()
+    """Later ones lie above earlier ones."""
+    tags: tuple[Any, ...] = ()
+    """As they stand in the file: names, or objects with a name."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Other keys, which are kept."""
+
+    def tag_names(self) -> tuple[str, ...]:
+        return tuple(str(tag.get("name")) if isinstance(tag, Mapping) else str(tag) for tag in self.tags)
+
+    def with_figures(self, figures: Iterable[Figure]) -> Annotation:
+        return dataclasses.replace(self, figures=(*self.figures, *figures))
+
+    def label_map(self, indices: Mapping[str, int], origin: str, background: int = 0) -> npt.NDArray[np.uint8]:
+        """The figures, drawn one over the other.
+
+        Args:
+            indices: what the pixels of each class become, 0 to 255.
+            origin: for messages.
+            background: what pixels without a figure become.
+
+        Returns:
+            uint8 HxW.
+
+        Raises:
+            InputError: a figure's class has no index, or drawing all would take too long.
+        """
+        canvas = np.full(self.size, background, np.uint8)
+        drawn = 0
+        for figure in self.figures:
+            if figure.title not in indices:
+                raise AnnotationError(f"{origin}: an object of the class {figure.title!r}, which is not learnt")
+            if figure.shape is None:
+                continue
+            inside = figure.shape.box.within(*self.size)
+            drawn += 0 if inside is None else inside.height * inside.width
+            if drawn > MAX_DRAWN:
+                raise AnnotationError(f"{origin}: its objects cover more than {MAX_DRAWN} pixels together")
+            figure.shape.draw(canvas, indices[figure.title])
+        return canvas
+
+    def as_data(self) -> dict[str, Any]:
+        """As the file holds it."""
+        return {
+            "description": "",
+            **self.more,
+            "size": {"height": self.size[0], "width": self.size[1]},
+            "tags": list(self.tags),
+            "objects": [figure.as_data() for figure in self.figures],
+        }
+
+
+def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:
+    """Read an annotation of a project with the classes of ``meta``.
+
+    Raises:
+        InputError: no such file, damaged, or with classes that the project does not have; begins with the file's name.
+    """
+    return annotation_of(read_json(path, MAX_BYTES), meta, os.fspath(path))
+
+
+def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
+    """An annotation from parsed JSON; ``origin`` is for messages. See :func:`read_annotation`."""
+    if not isinstance(data, Mapping):
+        raise AnnotationError(f"{origin}: not an annotation: expected an object with `size` and `objects`")
+    height, width = _size(data.get("size"), origin)
+    objects, tags = (data.get(key) or [] for key in ("objects", "tags"))
+    if not isinstance(objects, list) or not isinstance(tags, list):
+        raise AnnotationError(f"{origin}: `objects` and `tags` must be lists")
+    if len(objects) > MAX_OBJECTS:
+        raise AnnotationError(f"{origin}: has {len(objects)} objects, more than {MAX_OBJECTS}")
+    shapes = {each.title: each.shape for each in meta.classes}
+    figures, left = [], min(MAX_COVERED * height * width, MAX_MASKS)
+    for number, each in enumerate(objects, start=1):
+        title = each.get("classTitle") if isinstance(each, Mapping) else None
+        if not is_name(title):
+            raise AnnotationError(f"{origin}: object {number}: its classTitle is {shown(title)}")
+        if title not in shapes:
+            raise AnnotationError(f"{origin}: object {number}: no class {title!r} in meta.json{nearest(title, shapes)}")
+        try:
+            shape = shape_of(each, shapes[title], min(height * width, max(left, 0)))
+        except ValueError as error:
+            raise AnnotationError(f"{origin}: object {number} ({title}): {error}") from error
+        if shape is not None and shape.name == "bitmap":
+            left -= shape.box.height * shape.box.width
+        figures.append(Figure(title, shape, dict(each)))
+    for tag in tags:
+        if not is_name(tag.get("name") if isinstance(tag, Mapping) else tag):
+            raise AnnotationError(f"{origin}: a tag is {shown(tag)}; expected a name, or an object with one")
+    more = {key: value for key, value in data.items() if key not in ("size", "objects", "tags")}
+    return Annotation((height, width), tuple(figures), tuple(tags), more)
+
+
+def _size(data: Any, origin: str) -> tuple[int, int]:
+    sides = (data.get("height"), data.get("width")) if isinstance(data, Mapping) else (None, None)
+    height, width = sides
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise AnnotationError(f"{origin}: its size is {shown(data)}; expected height and width")
+    if height * width > MAX_PIXELS:
+        raise AnnotationError(f"{origin}: {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
+    return height, width

@@ -1,0 +1,62 @@
+"""A network applied to every image of a project, which gives a new project."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+
+from ..imaging.images import read_image
+from .modes import Inference, Region
+from .project import PROBABILITIES, Item, Project, Writer, new_project
+
+
+def apply(
+    inference: Inference,
+    project: Project,
+    output: str | os.PathLike[str],
+    progress: Callable[[Iterable[Item]], Iterable[Item]] = iter,
+) -> int:
+    """Write the project with what the network sees added to its annotations.
+
+    With ``save_probabilities`` also ``DATASET/probabilities/IMAGE.npz``: ``classes`` (names); and for each part n of
+    the image that was looked at ``box_n`` (left, top, right, bottom, both ends inside) and ``probabilities_n``, float32
+    CxHxW.
+
+    Args:
+        inference: made for the project's meta.
+        project: where images are read from; it is left as it is.
+        output: the new project's folder, which must not be there, or be empty. It appears when all is done.
+        progress: is given the images.
+
+    Returns:
+        How many images there were.
+
+    Raises:
+        InputError: a file is damaged, or the output cannot be written; the message names the file.
+    """
+    with new_project(output, inference.meta) as writer:
+        for item in progress(project.items):
+            try:
+                annotation, regions = inference.annotate(read_image(item.image), item.read(project.meta))
+            except InputError as error:
+                named = str(error).startswith(str(project.root))
+                raise error if named else InputError(f"{item.image}: {error}") from error
+            writer.add(item, annotation)
+            if regions:
+                _write_probabilities(writer, item, inference.titles(), regions)
+    return len(project.items)
+
+
+def _write_probabilities(writer: Writer, item: Item, titles: list[str], regions: list[Region]) -> None:
+    arrays: dict[str, np.ndarray] = {"classes": np.array(titles)}
+    for number, region in enumerate(regions):
+        box = region.box
+        arrays[f"box_{number}"] = np.array([box.left, box.top, box.right, box.bottom])
+        arrays[f"probabilities_{number}"] = region.probabilities
+    with whole_file(writer.path(item, PROBABILITIES, f"{item.name}.npz")) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]

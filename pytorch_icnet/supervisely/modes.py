@@ -1,0 +1,205 @@
+"""Inference modes: from an image and its annotation to the annotation with what the network sees in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from prototxt.errors import InputError
+
+from ..predict import Predictor
+from ..predict.windows import Grid
+from .annotation import Annotation, Figure
+from .config import Boxes, Mode, Roi, Sides, Windows
+from .meta import Meta, ObjectClass
+from .shapes import Bitmap, Box, Rectangle
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+class Region(NamedTuple):
+    """The probabilities of a part of an image."""
+
+    box: Box
+    probabilities: Floats
+    """float32 CxHxW, of the classes that are written, in their order."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network and the classes that it writes."""
+
+    predictor: Predictor
+    classes: Mapping[int, ObjectClass]
+    """By the index of their scores. Background, which has none, is never written."""
+
+    @classmethod
+    def of(cls, predictor: Predictor) -> Model:
+        """With every class of the predictor's table."""
+        entries = enumerate(predictor.classes.scored)
+        return cls(predictor, {index: ObjectClass(each.name, "bitmap", each.colour) for index, each in entries})
+
+    def meta(self) -> Meta:
+        """Its classes."""
+        return Meta(tuple(self.classes[index] for index in sorted(self.classes)))
+
+
+class Inference:
+    """A network, applied as a configuration says, to the images of one project.
+
+    Args:
+        mode: where in the images the network looks, and what is written.
+        model: the network.
+        meta: of the project.
+        origin: of the configuration, for messages.
+
+    Attributes:
+        meta: of the project that is made: with the classes that are added.
+
+    Raises:
+        InputError: the configuration names classes that the model, or the project, does not have, or gives new classes
+            names that the project has for something else.
+    """
+
+    def __init__(self, mode: Mode, model: Model, meta: Meta, origin: str = "the mode") -> None:
+        self.mode, self.model = mode, model
+        renamed = mode.model_classes
+        titles = {each.title: index for index, each in sorted(model.classes.items())}
+        _check_known(renamed.save_classes, titles, f"{origin}: model_classes.save_classes", "the model")
+        self._written = {
+            index: replace(model.classes[index], title=title + renamed.add_suffix)
+            for title, index in titles.items()
+            if renamed.save_classes is None or title in renamed.save_classes
+        }
+        added = [*self._written.values()]
+        if isinstance(mode, Boxes):
+            known = [each.title for each in meta.classes]
+            _check_known(mode.from_classes, known, f"{origin}: from_classes", "the project")
+            self._sources = set(known if mode.from_classes is None else mode.from_classes)
+            if mode.save:
+                sources = (each for each in meta.classes if each.title in self._sources)
+                added += [ObjectClass(each.title + mode.add_suffix, "rectangle", each.colour) for each in sources]
+        elif isinstance(mode, (Roi, Windows)) and mode.save:
+            added.append(ObjectClass(mode.class_name, "rectangle"))
+        self.meta = meta.with_classes(added, origin)
+
+    def annotate(self, rgb: Bytes, annotation: Annotation) -> tuple[Annotation, list[Region]]:
+        """The annotation with a bitmap per class that was found, above what it had.
+
+        Args:
+            rgb: uint8 HxWx3.
+            annotation: of the image.
+
+        Returns:
+            The annotation, and with ``save_probabilities`` the probabilities of each part that was looked at.
+
+        Raises:
+            InputError: the annotation is of another size, or ``bounds`` leave nothing of the image.
+        """
+        size = (rgb.shape[0], rgb.shape[1])
+        if annotation.size != size:
+            raise InputError(
+                f"the image is {size[0]}x{size[1]}, its annotation {annotation.size[0]}x{annotation.size[1]}"
+            )
+        whole = Box(0, 0, size[1] - 1, size[0] - 1)
+        mode = self.mode
+        if isinstance(mode, Boxes):
+            boxes = self._boxes(mode, annotation)
+            found = [self._region(rgb, box) for _, box in boxes]
+            frames = [(source.title + mode.add_suffix, box) for source, box in boxes]
+        elif isinstance(mode, Roi):
+            box = inner(whole, mode.bounds)
+            found, frames = [self._region(rgb, box)], [(mode.class_name, box)]
+        elif isinstance(mode, Windows):
+            window, overlap = (mode.window.height, mode.window.width), (mode.min_overlap.y, mode.min_overlap.x)
+            grid = Grid.over(size, (min(window[0], size[0]), min(window[1], size[1])), _below(overlap, window, size))
+            probabilities = self.model.predictor.sliding(rgb, grid.window, _below(overlap, window, size))
+            found, frames = [Region(whole, probabilities)], [(mode.class_name, box) for box in _boxes(grid)]
+        else:
+            found, frames = [self._region(rgb, whole)], []
+        figures = [figure for region in found for figure in self._figures(region)]
+        if getattr(mode, "save", False):
+            figures += [Figure(title, Rectangle(box)) for title, box in frames]
+        regions = []
+        if mode.save_probabilities:
+            regions = [region._replace(probabilities=region.probabilities[list(self._written)]) for region in found]
+        return annotation.with_figures(figures), regions
+
+    def titles(self) -> list[str]:
+        """The classes of a region's probabilities."""
+        return [each.title for each in self._written.values()]
+
+    def _region(self, rgb: Bytes, box: Box) -> Region:
+        return Region(box, self.model.predictor.probabilities(np.ascontiguousarray(box.cut(rgb))))
+
+    def _figures(self, region: Region) -> Iterable[Figure]:
+        labels = region.probabilities.argmax(0)
+        for index, written in self._written.items():
+            mask = labels == index
+            if mask.any():
+                yield Figure(written.title, Bitmap.of(mask, region.box.left, region.box.top))
+
+    def _boxes(self, mode: Boxes, annotation: Annotation) -> list[tuple[Figure, Box]]:
+        """The figures that are looked at, with the boxes around them; those outside the image are left out."""
+        chosen = []
+        for figure in annotation.figures:
+            if figure.shape is not None and figure.title in self._sources:
+                box = outer(figure.shape.box, mode.padding).within(*annotation.size)
+                if box is not None:
+                    chosen.append((figure, box))
+        return chosen
+
+
+def inner(box: Box, sides: Sides) -> Box:
+    """What is left of a box when each side is moved inwards.
+
+    Raises:
+        InputError: nothing, or more than there was.
+    """
+    left, top, right, bottom = _pixels(box, sides)
+    cut = Box(box.left + left, box.top + top, box.right - right, box.bottom - bottom)
+    if cut.within(box.bottom + 1, box.right + 1) != cut:
+        raise InputError(f"bounds of {sides} leave no part of an image of {box.height}x{box.width}")
+    return cut
+
+
+def outer(box: Box, sides: Sides) -> Box:
+    """A box with each side moved outwards."""
+    left, top, right, bottom = _pixels(box, sides)
+    return Box(box.left - left, box.top - top, box.right + right, box.bottom + bottom)
+
+
+def _pixels(box: Box, sides: Sides) -> tuple[int, int, int, int]:
+    def of(text: str, whole: int) -> int:
+        return int(text[:-2]) if text.endswith("px") else int(whole * int(text[:-1]) / 100)
+
+    return (
+        of(sides.left, box.width),
+        of(sides.top, box.height),
+        of(sides.right, box.width),
+        of(sides.bottom, box.height),
+    )
+
+
+def _boxes(grid: Grid) -> list[Box]:
+    height, width = grid.window
+    return [Box(left, top, left + width - 1, top + height - 1) for top in grid.tops for left in grid.lefts]
+
+
+def _below(overlap: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """The overlap, 0 along an axis where one window covers the image."""
+    rows, columns = (0 if side >= whole else each for each, side, whole in zip(overlap, window, size, strict=True))
+    return rows, columns
+
+
+def _check_known(chosen: Iterable[str] | None, known: Iterable[str], what: str, owner: str) -> None:
+    known = list(known)
+    for title in chosen or ():
+        if title not in known:
+            listed = ", ".join(known[:20]) + (", ..." if len(known) > 20 else "")
+            raise InputError(f"{what}: {owner} has no class {title!r}; it has {listed or 'none'}")

@@ -1,0 +1,144 @@
+"""Projects: folders with ``meta.json``, and in each data set ``img/NAME`` and ``ann/NAME.json``."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converter.export.folders import whole_folder
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+
+from ..imaging.images import image_size
+from .annotation import Annotation, read_annotation
+from .checked import read_json
+from .meta import MAX_META_BYTES, Meta, meta_of
+
+META = "meta.json"
+IMAGES, ANNOTATIONS, PROBABILITIES = "img", "ann", "probabilities"
+_READABLE = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image of a project."""
+
+    dataset: str
+    name: str
+    """Of the image's file, without folders."""
+    image: Path
+    annotation: Path | None
+    """None: the image has none."""
+
+    def read(self, meta: Meta) -> Annotation:
+        """Its annotation; without one, of the image's size and empty. Raises InputError where a file is damaged."""
+        if self.annotation is None:
+            return Annotation(image_size(self.image))
+        return read_annotation(self.annotation, meta)
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project on the disk."""
+
+    root: Path
+    meta: Meta
+    items: tuple[Item, ...]
+    """By data set and name."""
+
+
+def read_project(root: str | os.PathLike[str]) -> Project:
+    """The project in a folder. Annotations are read later, item by item.
+
+    Raises:
+        InputError: no project, or a link that leads out of it; begins with the path.
+    """
+    root = Path(root)
+    if not (root / META).is_file():
+        raise InputError(f"{root}: not a Supervisely project: it has no {META}")
+    meta = meta_of(read_json(_inside(root, root / META), MAX_META_BYTES), str(root / META))
+    try:
+        folders = sorted(path.parent for path in root.glob(f"*/{IMAGES}") if path.is_dir())
+        items = tuple(item for folder in folders for item in _items(root, folder))
+    except OSError as error:
+        raise InputError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
+    if not items:
+        raise InputError(f"{root}: a project without images; expected DATASET/{IMAGES}/*.png or .jpg")
+    return Project(root, meta, items)
+
+
+def _items(root: Path, folder: Path) -> Iterator[Item]:
+    for image in sorted((folder / IMAGES).iterdir()):
+        if image.name.startswith(".") or not image.is_file():
+            continue
+        if image.suffix.lower() not in _READABLE:
+            raise InputError(f"{image}: {image.suffix or 'no'} images cannot be read; convert it to PNG or JPEG")
+        annotations = folder / ANNOTATIONS
+        found = next((path for path in _annotations(annotations, image) if path.is_file()), None)
+        yield Item(folder.name, image.name, _inside(root, image), None if found is None else _inside(root, found))
+
+
+def _annotations(folder: Path, image: Path) -> tuple[Path, Path]:
+    """Where an image's annotation is: after the file's whole name, in old projects after its stem."""
+    return folder / f"{image.name}.json", folder / f"{image.stem}.json"
+
+
+def _inside(root: Path, path: Path) -> Path:
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise InputError(f"{path}: a link that leads out of the project, which is refused")
+    return path
+
+
+class Writer:
+    """Fills the folder of a new project. See :func:`new_project`."""
+
+    def __init__(self, folder: Path, meta: Meta) -> None:
+        self.folder = folder
+        _write_json(folder / META, meta.as_data())
+
+    def add(self, item: Item, annotation: Annotation) -> None:
+        """Add an image, as a hard link where the disk can, and its annotation."""
+        image = self.path(item, IMAGES, item.name)
+        image.parent.mkdir(parents=True, exist_ok=True)
+        source = item.image.resolve()
+        try:
+            os.link(source, image)
+        except OSError:
+            with whole_file(image) as temporary:
+                shutil.copyfile(source, temporary)
+        _write_json(self.path(item, ANNOTATIONS, f"{item.name}.json"), annotation.as_data())
+
+    def path(self, item: Item, kind: str, name: str) -> Path:
+        """The path of a file that belongs to an item.
+
+        Raises:
+            InputError: a name that would lead elsewhere.
+        """
+        for part in (item.dataset, name):
+            if part in ("", ".", "..") or any(letter in part for letter in "/\\\0"):
+                raise InputError(f"{part!r}: not the name of a file")
+        return self.folder / item.dataset / kind / name
+
+
+@contextmanager
+def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[Writer]:
+    """A project's folder that appears when the block ends without an error.
+
+    Raises:
+        InputError: the folder is there already, or cannot be written.
+    """
+    with suppress(OSError):
+        Path(path).rmdir()  # an empty folder may be given
+    with whole_folder(path, lambda _: False) as folder:
+        yield Writer(folder, meta)
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), "utf-8")
