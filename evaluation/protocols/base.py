@@ -19,28 +19,21 @@ and for the list::
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-import torch
-import torch.nn.functional as F
 
-from pytorch_icnet.imaging import imresize
-from pytorch_icnet.imaging.pixels import Pixels
-from pytorch_icnet.imaging.postprocess import ZOOM, first_maximum
-from pytorch_icnet.imaging.preprocess import FULL_SIZE
+from pytorch_icnet.imaging.rules import Feeding, Floats, Logits, Rule, at_size, to_image
+from pytorch_icnet.imaging.views import Size, View
 
 from ..classes import CITYSCAPES_TABLE, ClassTable
 from ..score import Counts, ImageScore, Labels
 from .areas import areas
 from .result import Figure, Result, Table
 from .tally import Record, Tally
-from .views import Size, View
-
-Floats = npt.NDArray[np.float32]
 
 __all__ = [
     "Counts",
@@ -64,55 +57,16 @@ CITYSCAPES_SIZE = (1024, 2048)
 """Of Cityscapes' images."""
 
 
-def same_size(size: Size) -> Size:
-    """For networks that take any size."""
-    return size
-
-
 @dataclass(frozen=True)
-class Settings:
+class Settings(Feeding):
     """What protocols are told of the run."""
 
     table: ClassTable = CITYSCAPES_TABLE
     """The classes, and what labels become them."""
-    input_size: Size = FULL_SIZE
-    """Of the blob, for the protocols that resize every image to one size."""
-    pixels: Pixels | None = None
-    """How the network wants its colours. None: as the protocol's own networks do."""
-    fit: Callable[[Size], Size] = same_size
-    """The blob size that the network takes in place of a given one, for the protocols that feed images as they are."""
-    scales: tuple[float, ...] = (1.0,)
-    """Where the protocol can average over several sizes of the image: factors of its own size."""
-    flip: bool | None = None
-    """Where the protocol can: also average over the mirrored image. None: as the protocol does by default."""
 
     @property
     def num_classes(self) -> int:
         return self.table.num_classes
-
-
-@dataclass(frozen=True)
-class Logits:
-    """A network's scores of one view, before softmax."""
-
-    planes: torch.Tensor
-    """float32 CxHxW on the processor: what the network's ``quarter_scores`` or its ``forward`` gives for the view."""
-    input_size: Size
-    """Of the blob."""
-    quarter: bool = False
-    """Whether ``planes`` are ``quarter_scores``."""
-
-    @property
-    def full_size(self) -> Size:
-        """The size of :meth:`full`."""
-        height, width = (int(length) for length in self.planes.shape[-2:])
-        return (ZOOM * (height - 1) + 1, ZOOM * (width - 1) + 1) if self.quarter else (height, width)
-
-    def full(self) -> torch.Tensor:
-        """What the network's ``forward`` gives: CxHxW of :attr:`full_size`."""
-        if not self.quarter:
-            return self.planes
-        return to_image(self.planes, self.full_size, align_corners=True)
 
 
 @dataclass(frozen=True)
@@ -124,14 +78,9 @@ class Prediction:
     truncated: Labels | None = None
     """The same from logits cut to whole numbers, where the protocol's pixel accuracy looks at those."""
 
-    @classmethod
-    def of(cls, planes: torch.Tensor) -> Prediction:
-        """The first maximum of scores, CxHxW."""
-        return cls(planes.argmax(0).to(torch.uint8).numpy())
-
     def at(self, size: Size) -> Labels:
         """The label map at the image's size, for people to look at."""
-        return self.labels if self.labels.shape == size else imresize(self.labels, size, "nearest")
+        return at_size(self.labels, size)
 
 
 @dataclass(frozen=True)
@@ -156,34 +105,32 @@ class Protocol(ABC):
     needs_instances: ClassVar[bool] = False
     """Whether it scores label ids and instance ids instead of trainIds."""
 
+    predicts: ClassVar[type[Rule]]
+    """What makes the label maps."""
+
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        self.rule = self.predicts(self.settings)
 
     @property
     def num_classes(self) -> int:
         return self.settings.num_classes
 
-    @abstractmethod
     def views(self, size: Size) -> tuple[View, ...]:
-        """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
+        """See :meth:`pytorch_icnet.imaging.rules.Rule.views`."""
+        return self.rule.views(size)
 
     def label_size(self, size: Size) -> Size:
         """The size of the label map that is scored for an image of ``size``."""
-        return size
+        return self.rule.label_size(size)
 
-    @abstractmethod
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        """What the label map is the first maximum of, float32 HxWxC of :meth:`label_size`.
-
-        Args:
-            logits: of each of :meth:`views`, in their order. They are taken one at a time, so a generator that runs
-                the network needs memory for one view only.
-            size: of the image.
-        """
+        """See :meth:`pytorch_icnet.imaging.rules.Rule.probabilities`."""
+        return self.rule.probabilities(logits, size)
 
     def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
         """The label map; arguments as for :meth:`probabilities`."""
-        return Prediction(first_maximum(self.probabilities(logits, size)))
+        return Prediction(self.rule.labels(logits, size))
 
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
         """What an image adds to the figures.
@@ -234,10 +181,3 @@ class Protocol(ABC):
             "source": self.source,
             "views": [view.as_data() for view in self.views(CITYSCAPES_SIZE)],
         }
-
-
-def to_image(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
-    """Scores CxHxW at another size: bilinear, without antialiasing."""
-    if tuple(planes.shape[-2:]) == size:
-        return planes
-    return F.interpolate(planes[None], size, mode="bilinear", align_corners=align_corners)[0]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from pytorch_icnet.imaging.palette import IGNORED
-from pytorch_icnet.imaging.pixels import TORCHVISION
+from pytorch_icnet.imaging.rules import LiminnRule, largest
 
 from ..score import EPS
 from .areas import areas
-from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View, to_image
+from .base import ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth
 from .result import Figure, Table
 
 
@@ -27,17 +27,11 @@ class Liminn(Protocol):
 
     name = "liminn"
     source = "liminn/ICNet-pytorch da394fc, evaluate.py and utils/metric.py"
-
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.settings.fit(size), "opencv", self.settings.pixels or TORCHVISION),)
-
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        result: Floats = self._at_image(logits, size).softmax(0).permute(1, 2, 0).contiguous().numpy()
-        return result
+    predicts = LiminnRule
 
     def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
-        planes = self._at_image(logits, size)
-        return Prediction(Prediction.of(planes).labels, Prediction.of(planes.trunc()).labels)
+        planes = LiminnRule(self.settings).at_image(logits, size)
+        return Prediction(largest(planes), largest(planes.trunc()))
 
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
         correct = None
@@ -84,7 +78,3 @@ class Liminn(Protocol):
         }
         notes = ["the averages are means of running values, so they depend on the order of the list"]
         return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
-
-    def _at_image(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
-        (scores,) = logits
-        return to_image(scores.full(), size, align_corners=True)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from pytorch_icnet.imaging import postprocess, probabilities
-from pytorch_icnet.imaging.pixels import CAFFE
+from pytorch_icnet.imaging.rules import OfficialRule
 
 from ..score import Scores, score_counts
-from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View
+from .base import ImageScore, Prediction, Protocol, Record, Result, Tally, Truth
 from .result import Figure, Table
 
 
@@ -17,17 +14,7 @@ class Official(Protocol):
 
     name = "official"
     source = "hszhao/ICNet, evaluation/eval_all.m, eval_sub.m, eval_acc.m"
-
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.settings.input_size, "matlab", self.settings.pixels or CAFFE),)
-
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        (scores,) = logits
-        return probabilities(scores.planes, size, full_size=scores.full_size)
-
-    def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
-        (scores,) = logits
-        return Prediction(postprocess(scores.planes, size, full_size=scores.full_size))
+    predicts = OfficialRule
 
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
         height, width = truth.train_ids.shape

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import torch
-
-from pytorch_icnet.imaging.pixels import UNIT_BGR
+from pytorch_icnet.imaging.rules import SemSegRule
 
 from .areas import areas, nanmean, ratio
-from .base import Floats, ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth, View, to_image
+from .base import ImageScore, Prediction, Protocol, Record, Result, Tally, Truth
 from .result import Figure, Table
 from .views import pillow_nearest
 
@@ -22,21 +18,7 @@ class SemSeg(Protocol):
 
     name = "semseg"
     source = "meetshah1995/pytorch-semseg 801fb20, validate.py, ptsemseg/metrics.py, loader/cityscapes_loader.py"
-
-    def views(self, size: Size) -> tuple[View, ...]:
-        pixels = self.settings.pixels or UNIT_BGR
-        flips = (False,) if self.settings.flip is False else (False, True)
-        return tuple(View(self.settings.input_size, "pillow", pixels, flip) for flip in flips)
-
-    def label_size(self, size: Size) -> Size:
-        return self.settings.input_size
-
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        result: Floats = self._mean(logits, size).softmax(0).permute(1, 2, 0).contiguous().numpy()
-        return result
-
-    def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
-        return Prediction.of(self._mean(logits, size))
+    predicts = SemSegRule
 
     def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
         height, width = prediction.labels.shape
@@ -66,13 +48,3 @@ class SemSeg(Protocol):
         }
         notes = ["labels are compared at the network's size"]
         return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
-
-    def _mean(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
-        views = self.views(size)
-        total: torch.Tensor | None = None
-        for view, scores in zip(views, logits, strict=True):
-            planes = to_image(scores.full(), self.settings.input_size, align_corners=True)
-            planes = planes.flip(-1) if view.flip else planes
-            total = planes if total is None else total + planes
-        assert total is not None
-        return total / len(views)

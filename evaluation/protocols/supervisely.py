@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-import cv2
 import numpy as np
 
-from pytorch_icnet.imaging.pixels import CAFFE
+from pytorch_icnet.imaging.rules import SuperviselyRule
 
 from .areas import areas, nanmean, ratio
-from .base import Floats, Logits, Protocol, Result, Size, Tally, View
+from .base import Protocol, Result, Tally
 from .result import Figure, Table
 
 
@@ -22,15 +19,7 @@ class Supervisely(Protocol):
 
     name = "supervisely"
     source = "supervisely/supervisely 4e06a065f, plugins/nn/icnet/src and supervisely_lib/nn/legacy/pytorch/metrics.py"
-
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.settings.input_size, "opencv", self.settings.pixels or CAFFE),)
-
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        (scores,) = logits
-        softmax = scores.full().softmax(0).permute(1, 2, 0).contiguous().numpy()
-        resized = cv2.resize(softmax, size[::-1], interpolation=cv2.INTER_CUBIC)
-        return np.asarray(resized, np.float32).reshape(*size, -1)
+    predicts = SuperviselyRule
 
     def result(self, tally: Tally) -> Result:
         total = areas(tally.confusion, self.num_classes)

@@ -47,7 +47,7 @@ class Tags(html.parser.HTMLParser):
 
 
 def tally(*names: str, classes: int = 19) -> Tally:
-    official = protocol("official", Settings(plain_table(classes)))
+    official = protocol("official", Settings(table=plain_table(classes)))
     found = official.tally()
     random = np.random.default_rng(0)
     for index, name in enumerate(names):

@@ -48,7 +48,7 @@ def text(scores: Scores) -> str:
 
 def result_of(scores: Scores) -> Result:
     """What the official protocol says of these images."""
-    official = protocol("official", Settings(plain_table(scores.num_classes)))
+    official = protocol("official", Settings(table=plain_table(scores.num_classes)))
     return Tally(official, dict(enumerate(scores.images))).result()
 
 
