@@ -36,6 +36,14 @@ class ImageError(InputError):
     """An image that is damaged, too large or of the wrong kind; the message begins with the file's name."""
 
 
+class UnknownFormat(ImageError):
+    """Something that is neither a PNG nor a JPEG image."""
+
+
+class TooManyPixels(ImageError):
+    """An image of more pixels than are allowed."""
+
+
 class NotALabelMap(ImageError):
     """An image with colours where one channel of class indices was expected."""
 
@@ -59,11 +67,31 @@ def read_image(path: PathLike, *, upright: bool = False) -> Bytes:
         ImageError: not a whole PNG or JPEG file, or more than MAX_PIXELS.
         OSError: the file cannot be read.
     """
-    image = _open(Path(path))
+    return _decode_colours(_open(Path(path)), path, upright)
+
+
+def decode_image(data: bytes, name: PathLike, *, upright: bool = False, max_pixels: int = MAX_PIXELS) -> Bytes:
+    """The content of a PNG or JPEG file as RGB, uint8 HxWx3; otherwise as :func:`read_image`. ``name`` is for messages.
+
+    Raises:
+        UnknownFormat: neither of them.
+        TooManyPixels: more than ``max_pixels``; nothing is decoded then.
+        ImageError: not whole, or damaged.
+    """
+    return _decode_colours(_image_of(data, name, max_pixels), name, upright)
+
+
+def check_image(data: bytes, name: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Height and width from the header in a file's content; raises what :func:`decode_image` finds without decoding."""
+    image = _image_of(data, name, max_pixels)
+    return image.height, image.width
+
+
+def _decode_colours(image: _Image, name: PathLike, upright: bool) -> Bytes:
     mode = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = _decode(Path(path), image.data, mode)
+    decoded = _decode(name, image.data, mode)
     if sorted(decoded.shape[:2]) != sorted((image.height, image.width)):
-        raise ImageError(f"{path}: the decoded image is not of the size in its header")
+        raise ImageError(f"{name}: the decoded image is not of the size in its header")
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 
@@ -130,20 +158,23 @@ def _open(path: Path) -> _Image:
         raise ImageError(f"{path}: not a file")
     if status.st_size > _MAX_BYTES:
         raise ImageError(f"{path}: {status.st_size} bytes are too many for an image")
-    data = path.read_bytes()
+    return _image_of(path.read_bytes(), path, MAX_PIXELS)
+
+
+def _image_of(data: bytes, name: PathLike, max_pixels: int) -> _Image:
+    if not data.startswith((png.SIGNATURE, b"\xff\xd8")):
+        raise UnknownFormat(f"{name}: {'neither a PNG nor a JPEG image' if data else 'the file is empty'}")
     try:
         if data.startswith(png.SIGNATURE):
             header = png.read_header(data)
             png.check_whole(data)
             image = _Image(data, header.width, header.height, header)
-        elif data.startswith(b"\xff\xd8"):
-            image = _Image(data, *_jpeg_size(data), None)
         else:
-            raise ValueError("neither a PNG nor a JPEG image" if data else "the file is empty")
+            image = _Image(data, *_jpeg_size(data), None)
     except ValueError as error:
-        raise ImageError(f"{path}: {error}") from error
-    if image.width * image.height > MAX_PIXELS:
-        raise ImageError(f"{path}: {image.width}x{image.height} pixels are more than the {MAX_PIXELS} allowed")
+        raise ImageError(f"{name}: {error}") from error
+    if image.width * image.height > max_pixels:
+        raise TooManyPixels(f"{name}: {image.width}x{image.height} pixels are more than the {max_pixels} allowed")
     return image
 
 
@@ -176,7 +207,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
     return size
 
 
-def _decode(path: Path, data: bytes, mode: int) -> npt.NDArray[Any]:
+def _decode(path: PathLike, data: bytes, mode: int) -> npt.NDArray[Any]:
     try:
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
     except cv2.error as error:
