@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy.io import savemat
 
 from prototxt.files import leftovers, whole_file
+from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
 from pytorch_icnet.imaging.palette import PALETTE
 
@@ -86,9 +87,3 @@ class Outputs:
             for name, path in leftovers(folder):
                 if Path(name).stem in stems:
                     path.unlink(missing_ok=True)
-
-
-def blend(image: Bytes, colours: Bytes, alpha: float) -> Bytes:
-    """``alpha`` of the colours over the image, both uint8 HxWx3, rounded half up."""
-    mixed = (1 - alpha) * image.astype(np.float32) + alpha * colours.astype(np.float32)
-    return np.asarray(mixed + np.float32(0.5), np.uint8)

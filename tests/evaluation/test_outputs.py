@@ -11,10 +11,11 @@ import pytest
 
 from evaluation.classes import CITYSCAPES_TABLE, plain_table
 from evaluation.lists import Entry
-from evaluation.outputs import Outputs, blend
+from evaluation.outputs import Outputs
 from evaluation.server_zip import write_zip
 from prototxt.errors import InputError
 from prototxt.files import whole_file
+from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
 from pytorch_icnet.imaging.palette import CITYSCAPES
 
