@@ -191,7 +191,7 @@ def _write(
 def _check_md5(provenance: Provenance, path: Path, allow_mismatch: bool) -> KnownWeights | None:
     """The published weights that this file is, if any; stops a file that only has their name."""
     named = by_file(provenance.file)
-    if named is not None and named.md5 != provenance.md5 and not allow_mismatch:
+    if named is not None and named.md5 not in ("", provenance.md5) and not allow_mismatch:
         raise WeightsError(
             f"{path}: has the name of published weights, but its md5 is {provenance.md5} and theirs {named.md5}; "
             "download it again, or use --allow-md5-mismatch if it is meant to differ"

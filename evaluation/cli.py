@@ -71,12 +71,12 @@ def _scales(ctx: click.Context, option: click.Parameter, value: str | None) -> t
 
 
 def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Names, given several times or with commas between them; the first is the default."""
+    """Names, given several times or with commas between them."""
     names = [name.strip() for value in values for name in value.split(",")]
     for name in names:
         if name not in PROTOCOLS:
             raise click.BadParameter(f"no protocol {name!r}; there are {', '.join(PROTOCOLS)}")
-    return tuple(dict.fromkeys(names)) or (next(iter(PROTOCOLS)),)
+    return tuple(dict.fromkeys(names))
 
 
 @click.command("icnet-eval", cls=_Command)
@@ -93,7 +93,7 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     multiple=True,
     callback=_protocols,
     metavar="NAME",
-    help=f"{', '.join(PROTOCOLS)}; several with commas. The first makes the label maps.  [default: official]",
+    help=f"{', '.join(PROTOCOLS)}; several with commas. The first makes the label maps.  [default: the network's own]",
 )
 @click.option(
     "--scales",

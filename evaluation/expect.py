@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prototxt.errors import InputError
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS, by_md5
+from pytorch_icnet.known_weights import KNOWN_WEIGHTS, identified
 
 from .protocols import Result
 
@@ -90,21 +90,28 @@ def given(values: Sequence[float]) -> tuple[Expected, ...]:
     return tuple(Expected(key, value) for key, value in zip(_KEYS, values, strict=False))
 
 
-def published(md5: str) -> tuple[Expected, ...]:
-    """The figures that were published for weights, which their md5 tells.
+def published(md5: str, file: str = "", *, multi_scale: bool | None = False) -> tuple[Expected, ...]:
+    """The figures that were published for weights.
 
-    They belong to all images of a split of Cityscapes, which the source names.
+    They belong to all images of a split of Cityscapes, which the source names, and to the weights' own protocol.
+
+    Args:
+        md5: of the weights' file.
+        file: its name, which tells weights whose md5 is not known.
+        multi_scale: whether each image is averaged over, as published; None: averaged over otherwise.
 
     Raises:
         InputError: nothing is known of them.
     """
-    known = by_md5(md5)
+    known = identified(md5, file)
     if known is None:
         names = ", ".join(weights.file for weights in KNOWN_WEIGHTS)
         raise InputError(f"nothing is published of these weights; say what to expect, or use one of {names}")
+    scores = {} if multi_scale is None else known.scores(multi_scale=multi_scale)
+    if not scores:
+        raise InputError(f"nothing is published of {known.file} with these --scales and --flip; say what to expect")
     source = f"{known.source}, {known.split}"
-    values = (known.mean_iou, known.pixel_accuracy)
-    return tuple(Expected(key, value, source) for key, value in zip(_KEYS, values, strict=True) if value is not None)
+    return tuple(Expected(key, percent, source) for key, percent in scores.items())
 
 
 def compare(result: Result, expected: Sequence[Expected], tolerance: float = TOLERANCE) -> Comparison:

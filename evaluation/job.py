@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +27,7 @@ from .options import Options
 from .outputs import FEATURES, Outputs
 from .pipeline import Scoring, one_thread_each, score_files
 from .progress import Log, Progress
-from .protocols import Protocol, Result, Settings, Tally, protocol
+from .protocols import DEFAULT, Protocol, Result, Settings, Tally, protocol
 from .protocols.base import CITYSCAPES_SIZE
 from .run import Run
 from .score import ImageScore, first_lines
@@ -141,7 +141,7 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         palette=table.palette,
     )
     run = Run(network, scoring, outputs, log, group, options.workers)
-    expected = _expected(options, str(network.provenance.get("md5", "")))
+    expected = _expected(options, network.provenance)
     return _Prepared(run, entries, _data(options, listed, scoring), expected)
 
 
@@ -158,7 +158,7 @@ def score_only(options: Options, log: Log, show: Show) -> Evaluation:
     entries = _present(_chosen(entries, options), options, log, "label")
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
-    expected = _expected(options, "")
+    expected = _expected(options, {})
     tallies: dict[str, Tally] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
     first = next(iter(tallies.values()))
     with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as works:
@@ -185,21 +185,24 @@ def _table(options: Options) -> ClassTable | None:
     return None if options.classes is None else read_table(options.classes)
 
 
-def _expected(options: Options, md5: str) -> tuple[Expected, ...]:
+def _expected(options: Options, provenance: Mapping[str, Any]) -> tuple[Expected, ...]:
     if options.expect is None:
         return ()
-    return given(options.expect) if options.expect else published(md5)
+    if options.expect:
+        return given(options.expect)
+    return published(str(provenance.get("md5", "")), str(provenance.get("file", "")), multi_scale=options.multi_scale)
 
 
 def _protocols(options: Options, table: ClassTable, network: Network | None) -> list[Protocol]:
     settings = Settings(table=table, scales=options.scales, flip=options.flip)
     if network is not None:
         settings = dataclasses.replace(settings, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+    names = options.protocols or (network.protocol if network is not None else DEFAULT,)
     for what, other in (("scales", (0.5,)), ("flip", not options.flip)):
         asked = getattr(options, what) not in (None, (1.0,))
-        if asked and not any(_feeds_otherwise(name, settings, {what: other}) for name in options.protocols):
-            raise InputError(f"--{what}: without meaning for the protocol {', '.join(options.protocols)}")
-    return [protocol(name, settings) for name in options.protocols]
+        if asked and not any(_feeds_otherwise(name, settings, {what: other}) for name in names):
+            raise InputError(f"--{what}: without meaning for the protocol {', '.join(names)}")
+    return [protocol(name, settings) for name in names]
 
 
 def _feeds_otherwise(name: str, settings: Settings, changes: dict[str, Any]) -> bool:

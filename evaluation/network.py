@@ -17,7 +17,7 @@ from pytorch_icnet import ICNet, console
 from pytorch_icnet.icnet import legal_sizes
 from pytorch_icnet.imaging.pixels import CAFFE, Pixels
 
-from .protocols import Logits, View
+from .protocols import DEFAULT, PROTOCOLS, Logits, View
 
 Size = tuple[int, int]
 """Height and width."""
@@ -40,6 +40,12 @@ class Network:
         known = CAFFE if isinstance(self.module, ICNet) else None
         found: Pixels | None = getattr(self.module, "pixels", known)
         return found
+
+    @property
+    def protocol(self) -> str:
+        """The protocol by which its authors evaluate."""
+        name = getattr(self.module, "protocol", DEFAULT)
+        return name if name in PROTOCOLS else DEFAULT
 
     @property
     def fit(self) -> Callable[[Size], Size]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from .protocols import MULTI_SCALE
+
 Size = tuple[int, int]
 """Height and width."""
 
@@ -22,6 +24,7 @@ class Options:
     save_root: Path | None
     device: str
     protocols: tuple[str, ...]
+    """None named: the one that belongs to the network."""
     scales: tuple[float, ...]
     flip: bool | None
     classes: Path | None
@@ -43,6 +46,13 @@ class Options:
     audit: int | None
     workers: int | None
     timeout: float
+
+    @property
+    def multi_scale(self) -> bool | None:
+        """Whether images are averaged over as for published multi-scale figures; None: in another way of one's own."""
+        if self.scales == MULTI_SCALE and self.flip:
+            return True
+        return False if self.scales == (1.0,) and self.flip is None else None
 
     def chosen(self) -> dict[str, object]:
         """For reports: which part of the list was used, and from where."""

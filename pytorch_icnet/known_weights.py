@@ -1,11 +1,14 @@
-"""The weights that ICNet's authors published, and the figures that belong to them.
+"""The weights that ICNet's authors published, those of its relatives, and the figures that belong to them.
 
-Files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet) and the paper
-(ECCV 2018). The weights are their authors'; nothing of them is in this project.
+The originals' files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet)
+and the paper (ECCV 2018). The relatives': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
+README and ``configs/icnet.yaml`` of liminn/ICNet-pytorch da394fc. The weights are their authors'; nothing of them is in
+this project.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 MEAN_RGB = (123.68, 116.779, 103.939)
@@ -17,19 +20,24 @@ PUBLISHED_TIME_MS = (33.0, 36.0)
 
 @dataclass(frozen=True)
 class KnownWeights:
-    """One published file.
+    """One published file. Scores are percent, of all images of a split of Cityscapes.
 
     Attributes:
         file: the published name.
-        md5: of the file, hexadecimal.
-        net: the bundled net that it belongs to.
-        num_classes: of the score layer.
-        input_size: (height, width) for which its net is written.
-        mean_rgb: of its pre-processing; channels are fed as blue, green, red.
+        md5: of the file, hexadecimal; empty where it was not published.
+        net: the bundled net that it belongs to, or the network's name in recipes (``mmseg-r18``).
         split: of Cityscapes, on which the published scores were measured.
-        mean_iou: published, percent.
-        pixel_accuracy: published, percent; None where it was not.
+        mean_iou: published.
+        pixel_accuracy: published; None where it was not.
         source: where the figures stand.
+        num_classes: of the score layer.
+        input_size: (height, width) for which its net is written, or of the images it was evaluated on.
+        pixels: its pre-processing, by the name that recipes use.
+        protocol: under which the scores were measured, by its name in :mod:`evaluation.protocols`.
+        multi_scale_mean_iou: published, averaged over six sizes and mirror images.
+        fps: published images per second, batch 1, at ``input_size``; its device is in ``device``.
+        device: on which the published speed was measured.
+        training_gb: published GPU memory of training (GB).
     """
 
     file: str
@@ -41,7 +49,20 @@ class KnownWeights:
     source: str
     num_classes: int = 19
     input_size: tuple[int, int] = (1025, 2049)
-    mean_rgb: tuple[float, float, float] = MEAN_RGB
+    pixels: str = "caffe"
+    protocol: str = "official"
+    multi_scale_mean_iou: float | None = None
+    fps: float | None = None
+    device: str | None = None
+    training_gb: float | None = None
+
+    def scores(self, *, multi_scale: bool = False) -> dict[str, float]:
+        """What was published, by the figure's key: percent, of one pass over each image or of several."""
+        published = {
+            "mean_iou": self.multi_scale_mean_iou if multi_scale else self.mean_iou,
+            "pixel_accuracy": None if multi_scale else self.pixel_accuracy,
+        }
+        return {key: value for key, value in published.items() if value is not None}
 
 
 _README = "README of hszhao/ICNet"
@@ -86,6 +107,68 @@ KNOWN_WEIGHTS: tuple[KnownWeights, ...] = (
 )
 
 
+def _mmseg(
+    depth: int, name: str, mean_iou: float, multi_scale: float, fps: float | None = None, memory: float | None = None
+) -> KnownWeights:
+    return KnownWeights(
+        f"icnet_r{depth}-d8_{name}.pth",
+        "",
+        f"mmseg-r{depth}",
+        "val",
+        mean_iou,
+        None,
+        "configs/icnet/README.md of mmsegmentation 0.30.0",
+        input_size=(1024, 2048),
+        pixels="imagenet",
+        protocol="mmseg",
+        multi_scale_mean_iou=multi_scale,
+        fps=fps,
+        device=None if fps is None else "V100",
+        training_gb=memory,
+    )
+
+
+def _liminn(name: str, mean_iou: float, source: str) -> KnownWeights:
+    return KnownWeights(
+        f"icnet_resnet50_{name}_best_model.pth",
+        "",
+        "liminn",
+        "val",
+        mean_iou,
+        None,
+        source,
+        input_size=(1024, 2048),
+        pixels="torchvision",
+        protocol="liminn",
+        fps=52.6,
+        device="GTX 1080 Ti",
+    )
+
+
+RELATIVES: tuple[KnownWeights, ...] = (
+    _mmseg(18, "832x832_80k_cityscapes_20210925_225521-2e36638d", 68.14, 70.16, 27.12, 1.70),
+    _mmseg(18, "832x832_160k_cityscapes_20210925_230153-2c6eb6e0", 71.64, 74.18),
+    _mmseg(18, "in1k-pre_832x832_80k_cityscapes_20210925_230354-1cbe3022", 72.51, 74.78),
+    _mmseg(18, "in1k-pre_832x832_160k_cityscapes_20210926_052702-619c8ae1", 74.43, 76.72),
+    _mmseg(50, "832x832_80k_cityscapes_20210926_044625-c6407341", 68.91, 69.72, 20.08, 2.53),
+    _mmseg(50, "832x832_160k_cityscapes_20210925_232612-a95f0d4e", 73.82, 75.67),
+    _mmseg(50, "in1k-pre_832x832_80k_cityscapes_20210926_032943-1743dc7b", 74.58, 76.41),
+    _mmseg(50, "in1k-pre_832x832_160k_cityscapes_20210926_042715-ce310aea", 76.29, 78.09),
+    _mmseg(101, "832x832_80k_cityscapes_20210926_072447-b52f936e", 70.28, 71.95, 16.95, 3.08),
+    _mmseg(101, "832x832_160k_cityscapes_20210926_092350-3a1ebf1a", 73.80, 76.10),
+    _mmseg(101, "in1k-pre_832x832_80k_cityscapes_20210926_020414-7ceb12c5", 75.57, 77.86),
+    _mmseg(101, "in1k-pre_832x832_160k_cityscapes_20210925_232612-9484ae8a", 76.15, 77.98),
+    _liminn("197_0.710", 71.0, "README of liminn/ICNet-pytorch da394fc"),
+    _liminn("182_0.667", 66.7, "an earlier README of liminn/ICNet-pytorch"),
+)
+"""Files of other projects, whose md5 sums are not known: see :func:`hinted`."""
+
+_MMSEG = re.compile(
+    r"icnet_r(?P<depth>18|50|101)-d8[-_](?P<pre>in1k-pre_)?"
+    r"(?:832x832_(?P<old>\d+k)_cityscapes|4xb2-(?P<new>\d+k)_cityscapes-832x832)"
+)
+
+
 def by_md5(md5: str) -> KnownWeights | None:
     """The published weights with this sum."""
     return next((known for known in KNOWN_WEIGHTS if known.md5 == md5.lower()), None)
@@ -93,4 +176,32 @@ def by_md5(md5: str) -> KnownWeights | None:
 
 def by_file(name: str) -> KnownWeights | None:
     """The published weights of this file name (without folders)."""
-    return next((known for known in KNOWN_WEIGHTS if known.file == name), None)
+    return next((known for known in (*KNOWN_WEIGHTS, *RELATIVES) if known.file == name), None)
+
+
+def hinted(name: str) -> KnownWeights | None:
+    """The relatives' weights that a file's name (without folders) claims to be: no proof of what it holds.
+
+    Also names of configurations, old and new, alone: ``icnet_r50-d8_832x832_80k_cityscapes.pth``,
+    ``icnet_r50-d8_4xb2-80k_cityscapes-832x832.pth``.
+    """
+    found = by_file(name) or next(
+        (known for known in RELATIVES if _claims(name) == _claims(known.file) is not None), None
+    )
+    return found if found in RELATIVES else None
+
+
+def identified(md5: str, file: str) -> KnownWeights | None:
+    """The published weights that a file is by its md5, or else claims to be by its name."""
+    return by_md5(md5) or hinted(file)
+
+
+def of_network(net: str) -> tuple[KnownWeights, ...]:
+    """All published weights of a network, see :attr:`KnownWeights.net`."""
+    return tuple(known for known in (*KNOWN_WEIGHTS, *RELATIVES) if known.net == net)
+
+
+def _claims(name: str) -> tuple[str | None, ...] | None:
+    """Depth, whether the beginning was trained, and iterations in a name of mmsegmentation's."""
+    found = _MMSEG.match(name)
+    return None if found is None else (found["depth"], found["pre"], found["old"] or found["new"])

@@ -10,16 +10,13 @@ import numpy.typing as npt
 import torch
 
 from pytorch_icnet.imaging.palette import IGNORED
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET, TORCHVISION, Pixels
+from pytorch_icnet.imaging.pixels import PIXELS
 
 from .recipes import Data
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
-
-PIXELS: dict[str, Pixels] = {"caffe": CAFFE, "imagenet": IMAGENET, "torchvision": TORCHVISION}
-"""By the name that recipes use."""
 
 _CROP_TRIES = 10
 

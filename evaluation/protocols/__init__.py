@@ -19,9 +19,13 @@ from .views import View
 PROTOCOLS: Mapping[str, type[Protocol]] = MappingProxyType(
     {each.name: each for each in (Official, MMSeg, Liminn, SemSeg, Supervisely, Cityscapes)}
 )
-"""By name; the first is the default."""
+"""By name."""
+
+DEFAULT = Official.name
+"""For networks that belong to no other, and for label maps alone."""
 
 __all__ = [
+    "DEFAULT",
     "MULTI_SCALE",
     "PROTOCOLS",
     "Figure",

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prototxt.files import whole_file
-from pytorch_icnet.known_weights import by_md5
+from pytorch_icnet.known_weights import identified
 
 from ..protocols import Result
 
@@ -35,17 +35,32 @@ def scores(result: Result) -> dict[str, Any]:
     }
 
 
-def comparison(provenance: Mapping[str, Any], result: Result) -> dict[str, Any] | None:
-    """Measured against published, percent, where the weights are known by their md5; None where they are not.
+def comparison(
+    provenance: Mapping[str, Any], result: Result, *, multi_scale: bool | None = False
+) -> dict[str, Any] | None:
+    """Measured against published, percent; None where nothing is known of the weights.
 
-    The published figures belong to a split of Cityscapes and to all of its images, which this cannot verify.
+    The published figures belong to a split of Cityscapes, to all of its images and to the weights' own protocol, which
+    this cannot verify.
+
+    Args:
+        provenance: md5 and name of the weights' file.
+        result: what was measured.
+        multi_scale: whether each image was averaged over, as published; None: averaged over otherwise.
     """
-    known = by_md5(str(provenance.get("md5", "")))
-    if known is None:
+    known = identified(str(provenance.get("md5", "")), str(provenance.get("file", "")))
+    scores = {} if known is None or multi_scale is None else known.scores(multi_scale=multi_scale)
+    if known is None or not scores:
         return None
-    compared: dict[str, Any] = {"weights": known.file, "split": known.split, "source": known.source}
-    for key, published in (("mean_iou", known.mean_iou), ("pixel_accuracy", known.pixel_accuracy)):
-        measured = 100 * result[key]
+    compared: dict[str, Any] = {
+        "weights": known.file,
+        "split": known.split,
+        "source": known.source,
+        "protocol": known.protocol,
+        "by_name": not known.md5,
+    }
+    for key in ("mean_iou", "pixel_accuracy"):
+        published, measured = scores.get(key), 100 * result[key]
         difference = None if published is None else measured - published
         compared[key] = {"measured": measured, "published": published, "difference": difference}
     return compared

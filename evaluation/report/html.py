@@ -127,7 +127,7 @@ def _published(published: Mapping[str, Any] | None) -> dict[str, Any] | None:
             rows.append(
                 {
                     "name": name,
-                    "published": f"{published[key]['published']:.1f} %",
+                    "published": f"{published[key]['published']:g} %",
                     "measured": f"{published[key]['measured']:.2f} %",
                     "difference": f"{difference:+.2f}",
                     "verdict": "good" if abs(difference) <= 0.1 else "bad",

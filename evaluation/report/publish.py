@@ -30,7 +30,7 @@ def publish(evaluation: Evaluation, options: Options) -> bool:
         report["scores"] = data.scores(results[0])
         for said, result in zip(report["protocols"], results, strict=True):
             said.update(result.as_data())
-        report["published"] = data.comparison(report.get("weights", {}), results[0])
+        report["published"] = data.comparison(report.get("weights", {}), results[0], multi_scale=options.multi_scale)
         if report["published"]:
             click.echo(text.comparison(report["published"], len(results[0].images)))
         if evaluation.expected:

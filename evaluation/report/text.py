@@ -54,11 +54,12 @@ def _table(table: Table) -> list[str]:
 
 def comparison(compared: dict[str, Any], images: int) -> str:
     """One line about each published figure."""
-    lines = [f"Published for {compared['weights']} on {compared['split']} ({compared['source']}):"]
+    hint = ", by the name of the file" if compared.get("by_name") else ""
+    lines = [f"Published for {compared['weights']}{hint}, on {compared['split']} ({compared['source']}):"]
     for key, name in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
         figure = compared[key]
         if figure["published"] is not None:
-            lines.append(f"  {name} {figure['published']:.1f}%, here {figure['measured']:.2f}% on {images} images")
+            lines.append(f"  {name} {figure['published']:g}%, here {figure['measured']:.2f}% on {images} images")
     return "\n".join(lines)
 
 
