@@ -11,7 +11,6 @@ import torch
 from prototxt.files import whole_file
 
 from .cache import Unavailable
-from .eager import keep_memory
 from .native.compiler import cpp_compiler, processor_flags
 from .request import Request, Run
 
@@ -25,7 +24,6 @@ def build(request: Request) -> Run:
     Raises:
         Unavailable: there is no C++ compiler, or the network cannot be compiled.
     """
-    keep_memory()
     capability = torch.backends.cpu.get_cpu_capability()
     name = f"torch-{request.key(capability, platform.machine(), sorted(processor_flags()), OPTIONS)}.pt2"
     path = request.cache.file(name)

@@ -19,6 +19,7 @@ from ..icnet import ICNet, check_size
 from ..imaging.plain import ZOOM
 from . import aot, cuda, eager, onnx_runtime, open_vino
 from .cache import Cache, Unavailable
+from .memory import keep_memory
 from .native import backend as native
 from .precision import check
 from .request import Request, Run
@@ -141,6 +142,8 @@ def engine(
     check(precision, device)
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
+    if device.type == "cpu":
+        keep_memory()
     cache = Cache(cache_dir)
     module = source if isinstance(source, nn.Module) else open_weights(source, cache)
     size = size or getattr(module, "input_size", None)

@@ -1,6 +1,7 @@
 // Convolutions with what follows them: bias, residual, ReLU, and the form in which the result is kept.
 #pragma once
 #include <algorithm>
+#include <type_traits>
 #include "products.hpp"
 #include "program.hpp"
 
@@ -57,11 +58,13 @@ template <class Out, class F, Residual R> class Finish {
   }
 
  private:
+  typedef typename std::conditional<F::parts == 1, F, Float>::type Coarse;  // one part is smaller than a float32, three are not
+
   inline Pair upsampled() const {
     const int32_t *rows = row_pairs_ + 2 * row_, *columns = column_pairs_ + 2 * column_;
     const char *upper = from_ + rows[0] * residual_->row, *lower = from_ + rows[1] * residual_->row;
     const int64_t left = columns[0] * residual_->pixel, right = columns[1] * residual_->pixel;
-    return 0.25f * ((load_pair(upper + left) + load_pair(upper + right)) + (load_pair(lower + left) + load_pair(lower + right)));
+    return 0.25f * ((Coarse::get(upper + left) + Coarse::get(upper + right)) + (Coarse::get(lower + left) + Coarse::get(lower + right)));
   }
 
   const Buffer* residual_ = nullptr;

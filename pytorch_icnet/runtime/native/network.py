@@ -18,8 +18,9 @@ Size = tuple[int, int]
 HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 """The bottlenecks of the branch at half the resolution."""
 
-IMAGE_BAND, BLOCK_BAND = 2, 4
-"""Rows of the last top that are computed at a time; their inputs then fit the cache of a core. Measured."""
+IMAGE_BAND, BLOCK_BANDS = 2, {1: 6, 3: 4}
+"""Rows of the last top that are computed at a time, those of blocks by the parts of a number; their inputs then fit the
+cache of a core. Measured."""
 
 
 def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts: int) -> Program:
@@ -38,12 +39,13 @@ class _Writer:
         self.program, self.model = program, model
         self.sizes = [((size[0] - 1) // 2**k + 1, (size[1] - 1) // 2**k + 1) for k in range(6)]
         """Of the image, and halved 1 to 5 times."""
+        self.block_band = BLOCK_BANDS[program.parts]
 
     def write(self) -> Program:
         half = self._half_branch()
         coarse = self._upsampled("conv_sub4", self._quarter_branch(half))
         sub24 = self._convolution("conv3_1_sub2_proj", half, 4, relu=True, coarse=coarse)
-        self.program.bands(sub24, rows=BLOCK_BAND)
+        self.program.bands(sub24, rows=self.block_band)
         self._scores(self._upsampled("conv_sub2", sub24.out))
         return self.program
 
@@ -64,7 +66,7 @@ class _Writer:
         height, width = self.sizes[5]
         z = self.program.blob(last.out_channels, self.sizes[5], _halo(5), floats=True)
         zero = torch.zeros(last.out_channels)
-        self.program.bands(Operation(Kind.CONVOLUTION, z, [Input(x, last.weight)], zero), rows=BLOCK_BAND)
+        self.program.bands(Operation(Kind.CONVOLUTION, z, [Input(x, last.weight)], zero), rows=self.block_band)
         y = self.program.blob(last.out_channels, self.sizes[5], _halo(5))
         pool, spread = pyramid_matrices(self.model, height, width)
         if len(pool) > MAX_BINS:
@@ -95,15 +97,15 @@ class _Writer:
             stride = 2 if name in ("conv3_1", "conv3_2") else 1
             reduce = self._convolution(f"{name}_1x1_reduce", x, level, stride=stride, relu=True)
             if stride == 1:
-                self.program.bands(*pending, reduce, rows=BLOCK_BAND)
+                self.program.bands(*pending, reduce, rows=self.block_band)
             else:
                 if pending:
-                    self.program.bands(*pending, rows=BLOCK_BAND)
-                self.program.bands(reduce, rows=BLOCK_BAND)
+                    self.program.bands(*pending, rows=self.block_band)
+                self.program.bands(reduce, rows=self.block_band)
             middle = self._convolution(f"{name}_3x3", reduce.out, level, relu=True)
             pending = [middle, self._increase(name, middle.out, x, level, stride)]
             x = pending[-1].out
-        self.program.bands(*pending, rows=BLOCK_BAND)
+        self.program.bands(*pending, rows=self.block_band)
         return x
 
     def _increase(self, name: str, x: Blob, shortcut: Blob, level: int, stride: int) -> Operation:
@@ -121,7 +123,7 @@ class _Writer:
         """The coarse result of a convolution that follows an upsampling; see :mod:`.borders`."""
         layer = self.model.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=True)
+        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts > 1)
         operation = Operation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
         self.program.lines(operation, borders.lines(x.height, x.width))
         return out

@@ -105,7 +105,7 @@ class Program:
     """
 
     def __init__(self, kernels: ctypes.CDLL, parts: int) -> None:
-        self._kernels, self._parts = kernels, parts
+        self._kernels, self.parts = kernels, parts
         self._memory = Memory()
         self._blobs: list[Blob] = []
         self._steps: list[structures.Step] = []
@@ -210,7 +210,7 @@ class Program:
             wide[:, :, :columns, :3] = weight.permute(0, 2, 3, 1)
             weight = wide.reshape(len(weight), rows, BLOCK).transpose(1, 2)[..., None]
             target.columns, target.depth = 1, 4 * columns
-        target.weights = self._memory.copy(packed(weight, _blocks(outputs), self._parts))
+        target.weights = self._memory.copy(packed(weight, _blocks(outputs), self.parts))
 
     def _bias(self, bias: torch.Tensor) -> int:
         padded = torch.zeros(_blocks(len(bias)) * BLOCK)
@@ -224,7 +224,7 @@ class Program:
         self._buffers = (structures.Buffer * len(self._blobs))()
         self._table = (structures.Step * len(self._steps))(*self._steps)
         self._program = structures.Program(
-            ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self._parts
+            ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.parts
         )
         for blob, buffer in zip(self._blobs, self._buffers, strict=True):
             buffer.height, buffer.width, buffer.floats = blob.height, blob.width, blob.floats
@@ -251,9 +251,9 @@ class Program:
 
     def _lay_out(self, blob: Blob, buffer: structures.Buffer, rows: int) -> None:
         if blob.image:
-            pitch, buffer.pixel, buffer.blocks = -(-blob.pitch // 8) * 8, 8, self._parts
+            pitch, buffer.pixel, buffer.blocks = -(-blob.pitch // 8) * 8, 8, self.parts
         else:
-            buffer.pixel = BLOCK * (4 if blob.floats else 2 * self._parts)
+            buffer.pixel = BLOCK * (4 if blob.floats else 2 * self.parts)
             pitch, buffer.blocks = blob.pitch, _blocks(blob.channels)
         buffer.row = pitch * buffer.pixel
         rows = rows if blob.window else blob.height + 2 * blob.halo
