@@ -6,7 +6,8 @@ cross-entropy at 1/4, 1/8 and 1/16 of the image, weighted 1, 0.4 and 0.16.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +39,27 @@ def _nearest(length: int, wanted: int, device: torch.device) -> torch.Tensor:
     return (torch.arange(wanted, device=device) * (length - 1) * 2 + steps) // (2 * steps)
 
 
+def blend_labels(labels: torch.Tensor, size: tuple[int, int], ignore: int = IGNORED) -> torch.Tensor:
+    """Label maps at another size by bilinear blending, cut to whole numbers, as liminn/ICNet-pytorch does by mistake.
+
+    Void is -1 while blending, so that void beside class 0 becomes class 0.
+
+    Args:
+        labels: (N, H, W), int64.
+        size: height and width.
+        ignore: the label of void pixels.
+    """
+    numbers = labels.where(labels != ignore, torch.full_like(labels, -1)).float()
+    blended = F.interpolate(numbers[:, None], size, mode="bilinear", align_corners=True)[:, 0].long()
+    return blended.where(blended >= 0, torch.full_like(blended, ignore))
+
+
+RESIZE_LABELS: Mapping[str, Callable[[torch.Tensor, tuple[int, int], int], torch.Tensor]] = MappingProxyType(
+    {"nearest": lambda labels, size, _: downsample_labels(labels, size), "bilinear": blend_labels}
+)
+"""How labels are brought to a branch's size, from labels, size and the label of void pixels."""
+
+
 class CascadeLoss(nn.Module):
     """The weighted sum of cross-entropies of several branches.
 
@@ -46,6 +68,8 @@ class CascadeLoss(nn.Module):
         compare: "labels" brings the labels to each branch's size (nearest), as the paper; "logits" brings the scores to
             the labels' size (bilinear), as mmsegmentation and pytorch-semseg.
         align_corners: of resized scores.
+        label_resize: how labels are brought to a branch's size: "nearest"; or "bilinear", a mistake of
+            liminn/ICNet-pytorch, for which the border of two classes holds the classes between them.
         average: "labelled" divides by the weight of the pixels that are labelled; "all" by the number of all pixels,
             void ones counted, as mmsegmentation.
         class_weights: factor of each class.
@@ -64,6 +88,7 @@ class CascadeLoss(nn.Module):
         *,
         compare: str = "labels",
         align_corners: bool = True,
+        label_resize: str = "nearest",
         average: str = "labelled",
         class_weights: Sequence[float] | None = None,
         ohem_threshold: float | None = None,
@@ -74,6 +99,9 @@ class CascadeLoss(nn.Module):
         super().__init__()
         if compare not in ("labels", "logits") or average not in ("labelled", "all"):
             raise ValueError(f"compare is labels or logits, average labelled or all; not {compare!r}, {average!r}")
+        if label_resize not in RESIZE_LABELS:
+            raise ValueError(f"label_resize is {' or '.join(RESIZE_LABELS)}, not {label_resize!r}")
+        self.label_resize = label_resize
         self.weights, self.compare, self.align_corners = tuple(weights), compare, align_corners
         self.average, self.ignore, self.share = average, ignore, share
         self.ohem_threshold, self.ohem_keep = ohem_threshold, ohem_keep
@@ -99,7 +127,7 @@ class CascadeLoss(nn.Module):
     def _cross_entropy(self, scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         size = (int(labels.shape[-2]), int(labels.shape[-1]))
         if self.compare == "labels":
-            labels = downsample_labels(labels, (scores.shape[-2], scores.shape[-1]))
+            labels = RESIZE_LABELS[self.label_resize](labels, (scores.shape[-2], scores.shape[-1]), self.ignore)
         else:
             scores = F.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
         scores = scores if scores.dtype == torch.float64 else scores.float()

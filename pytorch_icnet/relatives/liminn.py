@@ -15,11 +15,15 @@ from torch import nn
 from ..imaging.pixels import TORCHVISION, Pixels
 from ..pyramid import BINS
 from . import resnet
+from .states import filled
 
 FAMILY = "liminn"
 
 INPUT_SIZE = (1024, 2048)
 """Height and width of Cityscapes' images, which are fed as they are."""
+
+DEPTHS = (50, 101, 152)
+"""Of the ResNets that the published code can choose; its configuration always has 50."""
 
 STEM = (64, 64, 128)
 """Output channels of the stem's convolutions, of "ResNet v1s"."""
@@ -34,7 +38,7 @@ class LiminnICNet(nn.Module):
 
     Args:
         num_classes: of the scores.
-        depth: of the ResNet: 50, and in the published code 101 and 152.
+        depth: of the ResNet, one of :data:`DEPTHS`.
         published_mistakes: ``layer3`` and ``layer4`` also run on the image at a half, where nothing uses their result;
             in training their statistics see that image too. The scores are the same.
     """
@@ -171,7 +175,13 @@ def matches(state: Mapping[str, torch.Tensor]) -> bool:
 
 
 def build(state: Mapping[str, torch.Tensor]) -> LiminnICNet:
-    """The net that a state dict of this family is for, without its weights."""
+    """The net of a state dict of this family, in eval mode; classes and depth follow from keys and shapes.
+
+    Raises:
+        WeightsError: keys are missing or unknown, or shapes disagree.
+    """
     scores = state.get("head.conv_cls.weight")
-    depth = resnet.depth_of(state, "pretrained.") or 50
-    return LiminnICNet(19 if scores is None else int(scores.shape[0]), 50 if depth == 18 else depth)
+    depth = resnet.depth_of(state, "pretrained.")
+    with torch.device("meta"):
+        model = LiminnICNet(19 if scores is None else scores.shape[0], depth if depth in DEPTHS else 50)
+    return filled(model, state, "liminn's ICNet")

@@ -19,6 +19,7 @@ from ..icnet import INPUT_SIZE, ICNet
 from ..imaging.pixels import CAFFE, Pixels
 from ..pyramid import BINS, REFERENCE_SIZE, Window, windows
 from .names import to_caffe, to_published
+from .states import filled
 
 FAMILY = "semseg"
 
@@ -270,10 +271,16 @@ def matches(state: Mapping[str, torch.Tensor]) -> bool:
 
 
 def build(state: Mapping[str, torch.Tensor], *, caffe_faithful: bool = False) -> SemSegICNet:
-    """The net that a state dict of this family is for, without its weights."""
-    classes = state["classification.bias"].shape[0] if "classification.bias" in state else 19
+    """The net of a state dict of this family, in eval mode; classes and normalisation follow from keys and shapes.
+
+    Raises:
+        WeightsError: keys are missing or unknown, or shapes disagree.
+    """
+    classes = state["classification.weight"].shape[0] if "classification.weight" in state else 19
     batch_norm = "convbnrelu1_1.cbr_unit.1.weight" in state
-    return SemSegICNet(int(classes), batch_norm, caffe_faithful=caffe_faithful)
+    with torch.device("meta"):
+        model = SemSegICNet(classes, batch_norm, caffe_faithful=caffe_faithful)
+    return filled(model, state, "pytorch-semseg's ICNet")
 
 
 def to_icnet(model: SemSegICNet) -> ICNet:
@@ -281,11 +288,11 @@ def to_icnet(model: SemSegICNet) -> ICNet:
 
     The pyramid's unused convolutions have no place there and are left out.
     """
-    caffe = ICNet(model.num_classes, merged=not model.batch_norm, aux=True)
+    caffe = ICNet(model.num_classes, merged=not model.batch_norm, aux=True).to(model.classification.weight)
     state = to_caffe(model.state_dict())
     caffe.load_state_dict({"data_sub1.weight": caffe.data_sub1.weight.detach(), **state})
     caffe.provenance = dict(model.provenance)
-    return caffe.to(model.classification.weight.device).train(model.training)
+    return caffe.train(model.training)
 
 
 def from_icnet(model: ICNet, *, caffe_faithful: bool = False) -> SemSegICNet:
@@ -298,7 +305,7 @@ def from_icnet(model: ICNet, *, caffe_faithful: bool = False) -> SemSegICNet:
         raise InputError("pytorch-semseg's net has the auxiliary heads: read the weights with aux=True")
     if not torch.equal(model.data_sub1.weight, torch.ones_like(model.data_sub1.weight)):
         raise InputError("pytorch-semseg's net does not scale its input, but data_sub1 does")
-    net = SemSegICNet(model.num_classes, not model.merged, caffe_faithful=caffe_faithful)
+    net = SemSegICNet(model.num_classes, not model.merged, caffe_faithful=caffe_faithful).to(model.conv6_cls.weight)
     state = {key: value for key, value in model.state_dict().items() if not key.startswith("data_sub1.")}
     renamed = to_published(state)
     expected = net.state_dict()
@@ -306,4 +313,4 @@ def from_icnet(model: ICNet, *, caffe_faithful: bool = False) -> SemSegICNet:
         raise InputError("pytorch-semseg's net has the published numbers of channels, but these weights others")
     net.load_state_dict({**expected, **renamed})
     net.provenance = dict(model.provenance)
-    return net.to(model.conv6_cls.weight.device).train(model.training)
+    return net.train(model.training)
