@@ -35,9 +35,9 @@ class BasicBlock(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.bn2(self.conv2(y))
+        shortcut = x if self.downsample is None else self.downsample(x)
         result: torch.Tensor = self.relu(y + shortcut)
         return result
 
@@ -61,10 +61,10 @@ class Bottleneck(nn.Module):
         self.downsample = downsample
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
         y = self.relu(self.bn1(self.conv1(x)))
         y = self.relu(self.bn2(self.conv2(y)))
         y = self.bn3(self.conv3(y))
+        shortcut = x if self.downsample is None else self.downsample(x)
         result: torch.Tensor = self.relu(y + shortcut)
         return result
 
