@@ -13,8 +13,15 @@ from torch import nn
 from prototxt.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet.checkpoints import read_checkpoint
+from pytorch_icnet.relatives import mmseg
+from pytorch_icnet.relatives.liminn import LiminnICNet
+from pytorch_icnet.relatives.mmseg import MMSegICNet
+from pytorch_icnet.relatives.semseg import SemSegICNet
 
 from .recipes import Recipe
+
+Network = ICNet | LiminnICNet | MMSegICNet | SemSegICNet
+"""What can be trained: networks with ``cascade_scores``."""
 
 HEADS = ("conv6_cls", "conv6_sub2", "conv6_sub4")
 """The layers with one channel per class."""
@@ -24,7 +31,7 @@ HEADS = ("conv6_cls", "conv6_sub2", "conv6_sub4")
 class Start:
     """A net in train mode, and where its layers come from."""
 
-    model: ICNet
+    model: Network
     new: tuple[str, ...]
     """Layers that no file gave."""
     loaded: tuple[str, ...]
@@ -56,9 +63,8 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
         raise InputError(f"the recipe is for {recipe.model.network}, which cannot be trained here; icnet can")
     torch.manual_seed(recipe.train.seed)
     if weights is None:
-        model = ICNet(num_classes, merged=False, width=recipe.model.width, aux=True)
-        initialize(model)
-        return Start(model.train(), _layers(model), ())
+        fresh_net = new_net(recipe, num_classes)
+        return Start(fresh_net.train(), _layers(fresh_net), ())
     checkpoint = read_checkpoint(weights)
     state = {key: value for key, value in checkpoint.state.items() if _kept(key, value, num_classes)}
     channels = {
@@ -76,6 +82,28 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
     model.input_size, model.provenance = checkpoint.input_size, loaded_model.provenance
     new = tuple(name for name in HEADS if f"{name}.weight" not in state)
     return Start(model.train(), new, tuple(name for name in _layers(model) if name not in new))
+
+
+def new_net(recipe: Recipe, num_classes: int) -> Network:
+    """A recipe's network with all its heads and random weights, from torch's generator.
+
+    Raises:
+        InputError: the recipe has another width than 1 for a network that has one form alone.
+    """
+    name, width = recipe.model.network, recipe.model.width
+    if name == "icnet":
+        net = ICNet(num_classes, merged=False, width=width, aux=True)
+        initialize(net)
+        return net
+    if width != 1:
+        raise InputError(f"model.width: {name} has one width alone; expected 1, not {width:g}")
+    if name.startswith("mmseg-r"):
+        relative = MMSegICNet(int(name.removeprefix("mmseg-r")), num_classes)
+        mmseg.initialize(relative)
+        return relative
+    other = LiminnICNet(num_classes) if name == "liminn" else SemSegICNet(num_classes)
+    initialize(other)
+    return other
 
 
 def _kept(key: str, value: torch.Tensor, num_classes: int) -> bool:
@@ -96,11 +124,11 @@ def initialize(model: nn.Module) -> None:
                 nn.init.zeros_(module.bias)
 
 
-def prepare_norms(model: ICNet, mode: str) -> ICNet:
+def prepare_norms(model: Network, mode: str) -> Network:
     """Batch normalisation as a recipe wants it; see :class:`training.recipes.Model`. "sync" needs several GPUs."""
     if mode != "sync":
         return model
-    converted: ICNet = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 
 
@@ -121,11 +149,11 @@ def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
 def set_train(model: nn.Module, batch_norm: str, frozen: Sequence[str]) -> None:
     """Train mode, but for batch normalisation whose statistics stay."""
     model.train()
-    for name, child in model.named_children():
-        if isinstance(child, nn.modules.batchnorm._BatchNorm) and (
+    for name, module in model.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
             batch_norm == "frozen" or name.startswith(tuple(frozen))
         ):
-            child.eval()
+            module.eval()
 
 
 def parameter_groups(model: nn.Module, recipe: Recipe, new: Sequence[str]) -> list[dict[str, object]]:
@@ -136,12 +164,12 @@ def parameter_groups(model: nn.Module, recipe: Recipe, new: Sequence[str]) -> li
     options = recipe.optimizer
     fast_names = tuple(options.new_layers) + (tuple(new) if options.new_lr_factor != 1 else ())
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    for name, child in model.named_children():
+    for name, module in model.named_modules():
         fast = name.startswith(fast_names) if fast_names else False
-        for key, parameter in child.named_parameters():
+        for key, parameter in module.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 continue
-            plain = key.endswith("bias") or isinstance(child, nn.modules.batchnorm._BatchNorm) or name == "data_sub1"
+            plain = key == "bias" or isinstance(module, nn.modules.batchnorm._BatchNorm) or name == "data_sub1"
             decay = 0.0 if plain and not options.decay_norms else options.weight_decay
             rate = options.lr * (options.new_lr_factor if fast else 1)
             groups.setdefault((rate, decay), []).append(parameter)

@@ -14,8 +14,9 @@ import torch
 
 from prototxt.errors import InputError
 from prototxt.files import whole_file
-from pytorch_icnet import ICNet
 from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
+
+from .build import Network
 
 VERSION = 1
 
@@ -44,7 +45,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def write_weights_file(path: str | os.PathLike[str], model: ICNet, notes: dict[str, Any]) -> None:
+def write_weights_file(path: str | os.PathLike[str], model: Network, notes: dict[str, Any]) -> None:
     """Write a net's weights as a safetensors file, which every command takes.
 
     ``notes`` go into its metadata; the provenance names the file of the weights that the training began with, if any.
@@ -52,7 +53,7 @@ def write_weights_file(path: str | os.PathLike[str], model: ICNet, notes: dict[s
     began: Any = model.provenance or {"file": Path(path).name, "md5": "", "sha256": "", "known": None}
     provenance = Provenance(began["file"], began["md5"], began["sha256"], None)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    write_checkpoint(path, Checkpoint(state, provenance, model.pyramid, model.input_size, notes))
+    write_checkpoint(path, Checkpoint(state, provenance, getattr(model, "pyramid", None), model.input_size, notes))
 
 
 def generators() -> dict[str, Any]:

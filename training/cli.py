@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 import torch
@@ -15,6 +16,9 @@ from evaluation.lists import data_root
 from prototxt.errors import InputError
 from pytorch_icnet import console
 from pytorch_icnet.icnet import check_size
+
+if TYPE_CHECKING:
+    from .recipes import Recipe
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -37,8 +41,15 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Of the net, for validation.")
 @click.option("--prune", type=click.FloatRange(0, 1, min_open=True), metavar="RATE", help="Keep this share of filters.")
 @click.option("--prune-steps", type=click.IntRange(1), default=2, show_default=True, help="Each is trained whole.")
+@click.option("--measure-memory", is_flag=True, help="Show what a training costs in memory and time; no data needed.")
+@click.option(
+    "--size", type=click.IntRange(1), nargs=2, metavar="H W", help="To measure.  [default: 832 832, then 1025 2049]"
+)
+@click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="To measure: images per iteration.")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
-def main(device: str, timeout: float, **options: object) -> None:
+def main(
+    device: str, timeout: float, measure_memory: bool, size: tuple[int, int] | None, batch: int, **options: Any
+) -> None:
     """Train ICNet with cascade label guidance; under torchrun on several GPUs.
 
     With --prune the net of --weights loses the filters that weigh least, in steps, each followed by a training.
@@ -47,10 +58,29 @@ def main(device: str, timeout: float, **options: object) -> None:
     OUT/last.pt, with which --resume goes on.
     """
     chosen = console.device(device)
+    if measure_memory:
+        _measure(chosen, options["recipe_name"], options["changes"], size, batch)
+        return
     with processes(chosen.type, timeout) as group:
         if group.device != "cpu":
             chosen = torch.device(group.device)
-        _train(chosen, group, **options)  # type: ignore[arg-type]
+        _train(chosen, group, **options)
+
+
+def _measure(
+    device: torch.device, recipe_name: str, changes: tuple[str, ...], size: tuple[int, int] | None, batch: int
+) -> None:
+    recipe = _recipe(recipe_name, changes)
+    from . import memory
+    from .validate import input_size_for
+
+    fixed = recipe.model.network in ("icnet", "supervisely")
+    sizes = memory.SIZES if size is None else (size,)
+    click.echo(f"{console.device_name(device)}: the peak while training, {memory.TIMED} iterations timed")
+    click.echo(memory.HEADER)
+    for wanted in sizes:
+        cost = memory.measure(recipe, input_size_for(wanted) if fixed else wanted, batch, device)
+        click.echo(memory.line(recipe.model.network, cost))
 
 
 def _train(
@@ -73,10 +103,7 @@ def _train(
     prune: float | None,
     prune_steps: int,
 ) -> None:
-    try:
-        from .recipes import read_recipe
-    except ImportError as error:
-        raise InputError(f"recipes need PyYAML ({error}): pip install 'pytorch-icnet[train]'") from error
+    recipe = _recipe(recipe_name, changes)
     from .build import start
     from .data import source_of
     from .job import Job, check_free
@@ -87,7 +114,6 @@ def _train(
         raise click.UsageError("--prune takes filters out of trained weights: give them with --weights")
     if prune is not None and max_iterations is not None:
         raise click.UsageError("--prune trains each step whole: set train.iterations in place of --max-iterations")
-    recipe = read_recipe(recipe_name, changes)
     if recipe.data.crop is not None:
         check_size(*recipe.data.crop)
     _repeatable(recipe.train.deterministic)
@@ -114,6 +140,14 @@ def _train(
     if group.leads and to_caffe:
         for path in write_caffe_models(out, "icnet", kept):
             click.echo(path)
+
+
+def _recipe(name: str, changes: tuple[str, ...]) -> Recipe:
+    try:
+        from .recipes import read_recipe
+    except ImportError as error:
+        raise InputError(f"recipes need PyYAML ({error}): pip install 'pytorch-icnet[train]'") from error
+    return read_recipe(name, changes)
 
 
 def _repeatable(deterministic: bool) -> None:

@@ -91,16 +91,19 @@ class Job:
             rate: the share of the net's filters that is left in the end.
             steps: at least 1.
         """
-        wanted = [kept_channels(begin.model, share) for share in step_rates(rate, steps)]
+        net = begin.model
+        if not isinstance(net, ICNet):
+            raise InputError(f"{self.recipe.model.network}: only icnet can be pruned")
+        wanted = [kept_channels(net, share) for share in step_rates(rate, steps)]
         for number, kept in enumerate(wanted, start=1):
-            smaller = pruned(begin.model, kept).train()
+            smaller = pruned(net, kept).train()
             if self.group.leads:
-                share = _parameters(smaller) / _parameters(begin.model)
+                share = _parameters(smaller) / _parameters(net)
                 self.show(f"step {number} of {steps}: {_parameters(smaller):,} parameters, {share:.1%} of before")
+            new = begin.new if number == 1 else ()
             folder = out if number == steps else out / f"step-{number}"
-            trained = self.train(dataclasses.replace(begin, model=smaller), folder)
-            begin = dataclasses.replace(begin, model=trained, new=())
-        return begin.model
+            net = self.train(dataclasses.replace(begin, model=smaller, new=new), folder)
+        return net
 
 
 def _parameters(model: ICNet) -> int:

@@ -17,7 +17,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluation.distributed import Group
 from prototxt.errors import InputError
-from pytorch_icnet import ICNet
 
 from . import build
 from .augment import Augmentation
@@ -41,16 +40,17 @@ class DivergedError(InputError):
 class Cascade(nn.Module):
     """A net whose ``forward`` gives the scores that cascade label guidance trains, for DistributedDataParallel."""
 
-    def __init__(self, net: ICNet) -> None:
+    def __init__(self, net: build.Network) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See :meth:`pytorch_icnet.ICNet.cascade_scores`."""
-        return self.net.cascade_scores(x)
+        scores: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = self.net.cascade_scores(x)
+        return scores
 
 
-def _averaged(model: ICNet, decay: float) -> AveragedModel:
+def _averaged(model: nn.Module, decay: float) -> AveragedModel:
     moving = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
     return AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
 
@@ -191,11 +191,11 @@ class Trainer:
         )
 
     @property
-    def kept(self) -> ICNet:
+    def kept(self) -> build.Network:
         """The net that is validated and written: the moving average where there is one."""
         if self.average is None:
             return self.model
-        assert isinstance(self.average.module, ICNet)
+        assert isinstance(self.average.module, build.Network)
         return self.average.module
 
     def _validate(self, log: Log) -> None:

@@ -12,9 +12,9 @@ from evaluation.distributed import Group
 from evaluation.network import Network
 from evaluation.protocols import Prediction, Settings, Tally, Truth
 from evaluation.protocols.official import Official
-from pytorch_icnet import ICNet
 from pytorch_icnet.icnet import legal_sizes
 
+from .build import Network as Trainable
 from .data import Source
 from .losses import CascadeLoss
 
@@ -35,7 +35,7 @@ def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def validate(model: ICNet, source: Source, device: torch.device, group: Group | None = None) -> Validation:
+def validate(model: Trainable, source: Source, device: torch.device, group: Group | None = None) -> Validation:
     """Score a net on labelled images as ``icnet-eval`` does, with the net's own ``input_size``.
 
     Args:

@@ -63,7 +63,7 @@ def test_frozen_layers_stay() -> None:
     assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-def groups_of(model: ICNet, optimizer: Optimizer, new: tuple[str, ...] = ()) -> dict[tuple[float, float], int]:
+def groups_of(model: nn.Module, optimizer: Optimizer, new: tuple[str, ...] = ()) -> dict[tuple[float, float], int]:
     groups = build.parameter_groups(model, dataclasses.replace(RECIPE, optimizer=optimizer), new)
     found = {}
     for group in groups:

@@ -63,4 +63,4 @@ def test_without_tensorboard_there_are_rows_alone(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("training.log.import_module", absent)
     written(tmp_path, 0, 2)
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
-    assert importlib.import_module("training.log").FIELDS == tuple(rows(tmp_path)[0])
+    assert tuple(rows(tmp_path)[0]) == importlib.import_module("training.log").FIELDS

@@ -135,7 +135,7 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(root: Path, tmp_path
     training.save()
     before = (tmp_path / LAST).read_bytes()
     with torch.no_grad():
-        training.model.conv6_cls.weight.fill_(float("nan"))
+        training.model.get_parameter("conv6_cls.weight").fill_(float("nan"))
     with pytest.raises(DivergedError, match=r"iteration 1: the loss is nan with the batch leftImg8bit/train"):
         training.run()
     assert (tmp_path / LAST).read_bytes() == before
