@@ -116,9 +116,9 @@ class Inference:
             box = inner(whole, mode.bounds)
             found, frames = [self._region(rgb, box)], [(mode.class_name, box)]
         elif isinstance(mode, Windows):
-            window, overlap = (mode.window.height, mode.window.width), (mode.min_overlap.y, mode.min_overlap.x)
-            grid = Grid.over(size, (min(window[0], size[0]), min(window[1], size[1])), _below(overlap, window, size))
-            probabilities = self.model.predictor.sliding(rgb, grid.window, _below(overlap, window, size))
+            window, overlap = _windows(mode, size)
+            grid = Grid.over(size, window, overlap)
+            probabilities = self.model.predictor.sliding(rgb, window, overlap)
             found, frames = [Region(whole, probabilities)], [(mode.class_name, box) for box in _boxes(grid)]
         else:
             found, frames = [self._region(rgb, whole)], []
@@ -129,6 +129,15 @@ class Inference:
         if mode.save_probabilities:
             regions = [region._replace(probabilities=region.probabilities[list(self._written)]) for region in found]
         return annotation.with_figures(figures), regions
+
+    def passes(self, annotation: Annotation) -> int:
+        """How many parts of an image the network looks at."""
+        if isinstance(self.mode, Boxes):
+            return len(self._boxes(self.mode, annotation))
+        if isinstance(self.mode, Windows):
+            grid = Grid.over(annotation.size, *_windows(self.mode, annotation.size))
+            return len(grid.tops) * len(grid.lefts)
+        return 1
 
     def titles(self) -> list[str]:
         """The classes of a region's probabilities."""
@@ -191,10 +200,11 @@ def _boxes(grid: Grid) -> list[Box]:
     return [Box(left, top, left + width - 1, top + height - 1) for top in grid.tops for left in grid.lefts]
 
 
-def _below(overlap: tuple[int, int], window: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """The overlap, 0 along an axis where one window covers the image."""
-    rows, columns = (0 if side >= whole else each for each, side, whole in zip(overlap, window, size, strict=True))
-    return rows, columns
+def _windows(mode: Windows, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Windows and overlap, (rows, columns) each; where one window covers an axis it is the image's, without overlap."""
+    axes = zip((mode.window.height, mode.window.width), (mode.min_overlap.y, mode.min_overlap.x), size, strict=True)
+    rows, columns = ((side, shared) if side < whole else (whole, 0) for side, shared, whole in axes)
+    return (rows[0], columns[0]), (rows[1], columns[1])
 
 
 def _check_known(chosen: Iterable[str] | None, known: Iterable[str], what: str, owner: str) -> None:

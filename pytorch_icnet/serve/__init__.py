@@ -1,0 +1,1 @@
+"""``icnet-serve``: label maps over HTTP."""

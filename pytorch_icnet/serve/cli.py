@@ -1,0 +1,129 @@
+"""``icnet-serve``: label maps over HTTP."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import click
+
+from prototxt.errors import InputError
+
+from .. import console
+from ..runtime import BACKENDS, PRECISIONS
+from ..supervisely.results import open_model
+from .settings import Settings
+
+_DEFAULTS = Settings()
+_LOCAL = ("localhost", "127.0.0.1", "[::1]")
+
+
+@console.command("icnet-serve")
+@click.option(
+    "--weights", type=click.Path(path_type=Path), required=True, help="A file of weights, or a checkpoint folder."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at; 0.0.0.0: all.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
+@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
+@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
+@click.option(
+    "--queue",
+    type=click.IntRange(1, 4096),
+    default=_DEFAULTS.queue,
+    show_default=True,
+    help="Requests that may wait; beyond: 429.",
+)
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 64),
+    default=_DEFAULTS.batch,
+    show_default=True,
+    help="Requests that are worked on together.",
+)
+@click.option(
+    "--max-pixels",
+    type=click.IntRange(1, 1 << 27),
+    default=_DEFAULTS.max_pixels,
+    show_default=True,
+    help="Of an image.",
+)
+@click.option(
+    "--max-bytes", type=click.IntRange(1, 1 << 30), default=_DEFAULTS.max_bytes, show_default=True, help="Of a request."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0.1, 3600),
+    default=_DEFAULTS.timeout,
+    show_default=True,
+    help="Seconds for a request to arrive, and for its answer.",
+)
+@click.option(
+    "--token",
+    envvar="ICNET_TOKEN",
+    help="That requests must carry; others can see it in the process list: rather ICNET_TOKEN.",
+)
+@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
+@click.option(
+    "--allowed-host",
+    "allowed",
+    multiple=True,
+    metavar="NAME",
+    help="A name under which the server may be asked, as behind a proxy.",
+)
+def main(
+    weights: Path,
+    host: str,
+    port: int,
+    device: str,
+    precision: str,
+    backend: str,
+    input_size: tuple[int, int] | None,
+    queue: int,
+    batch: int,
+    max_pixels: int,
+    max_bytes: int,
+    timeout: float,
+    token: str | None,
+    token_file: Path | None,
+    allowed: tuple[str, ...],
+) -> None:
+    """Answer images with label maps over HTTP, at /predict; a page to drop images on is at /, all paths at /docs.
+
+    Listens on this machine only unless --host says otherwise. Requests beyond --queue get the status 429.
+    """
+    try:
+        from .server import run
+    except ImportError as error:
+        raise InputError(f"serving needs FastAPI ({error}): pip install 'pytorch-icnet[serve]'") from error
+    hosts = tuple(name.lower() for name in allowed) or None
+    if _is_local(host):
+        hosts = (*_LOCAL, *(hosts or ()))
+    settings = Settings(queue, batch, max_pixels, max_bytes, timeout, _token(token, token_file), hosts)
+    if settings.token is None and not _is_local(host):
+        click.echo(
+            f"icnet-serve: everybody who reaches {host} may use this server; --token-file asks for a token", err=True
+        )
+    size = {} if input_size is None else {"input_size": input_size}
+    model = open_model(weights, device=device, precision=precision, backend=backend, **size)
+    run(model, settings, host, port)
+
+
+def _token(token: str | None, file: Path | None) -> str | None:
+    if file is not None:
+        try:
+            with file.open("r", encoding="utf-8") as stream:
+                token = stream.read(4096).strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read: {error}") from error
+    if token is not None and (not token or not token.isascii() or not token.isprintable() or " " in token):
+        raise InputError("the token must be printable ASCII characters without spaces, and at least one")
+    return token
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,41 @@
+"""What a server counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+MEDIA_TYPE = CONTENT_TYPE_LATEST
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_SIZES = (1, 2, 4, 8, 16, 32)
+
+
+class Metrics:
+    """The counters of one server."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "icnet_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
+        )
+        self.seconds = Histogram(
+            "icnet_request_seconds",
+            "From a request's head to its answer.",
+            ("path",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batches = Histogram(
+            "icnet_batch_size",
+            "Requests taken from the queue together.",
+            buckets=_SIZES,
+            registry=self.registry,
+        )
+        self.waiting = Gauge("icnet_queue_length", "Requests that wait.", registry=self.registry)
+        self.memory = Gauge("icnet_body_bytes", "Bytes of requests' bodies on their way.", registry=self.registry)
+        self.ready = Gauge("icnet_ready", "1 when the network takes requests.", registry=self.registry)
+
+    def text(self) -> bytes:
+        """All of them, as Prometheus reads them."""
+        return generate_latest(self.registry)

@@ -1,0 +1,142 @@
+"""What requests ask of the network: label maps in several forms, and Supervisely's annotations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from prototxt.errors import InputError
+
+from ..imaging import png
+from ..imaging.images import decode_image
+from ..predict import Predictor, Prepared, Scored
+from ..supervisely.annotation import Annotation, Figure
+from ..supervisely.modes import Inference, Model
+from ..supervisely.shapes import Bitmap
+
+Bytes = npt.NDArray[np.uint8]
+
+NAME = "the image"
+"""For messages."""
+
+OPACITY = 0.5
+MAX_PASSES = 64
+"""Parts of one image that a request may have the network look at."""
+
+PNG, JSON = "image/png", "application/json"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a label map is given back."""
+
+    media_type: str
+    encode: Callable[[Bytes, Bytes, Model], bytes]
+    """Of the image and its label map."""
+    summary: str
+
+
+def _labels(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+    return png.encode(labels)
+
+
+def _colour(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+    return png.encode(labels, model.predictor.classes.palette)
+
+
+def _overlay(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+    colours = model.predictor.classes.palette[labels]
+    blended = cv2.addWeighted(rgb, 1 - OPACITY, colours, OPACITY, 0)
+    written, data = cv2.imencode(".png", cv2.cvtColor(blended, cv2.COLOR_RGB2BGR))
+    if not written:
+        raise InputError("the overlay cannot be encoded")
+    return data.tobytes()
+
+
+def _annotation(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+    masks = ((written.title, labels == index) for index, written in sorted(model.classes.items()))
+    figures = tuple(Figure(title, Bitmap.of(mask)) for title, mask in masks if mask.any())
+    return as_json(Annotation((labels.shape[0], labels.shape[1]), figures).as_data())
+
+
+FORMS: Mapping[str, Form] = {
+    "labels": Form(PNG, _labels, "gray: trainIds"),
+    "colour": Form(PNG, _colour, "indexed: trainIds with the classes' colours"),
+    "overlay": Form(PNG, _overlay, "the colours, blended with the image"),
+    "annotation": Form(JSON, _annotation, "a Supervisely annotation, a bitmap per class"),
+}
+"""By the name in requests."""
+
+
+def as_json(data: Any) -> bytes:
+    """Data as the body of an answer."""
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A label map of an image, as :class:`.worker.Work`.
+
+    Attributes:
+        model: the network.
+        data: a PNG or JPEG file's content.
+        form: of the answer.
+        max_pixels: of the image.
+    """
+
+    model: Model
+    data: bytes
+    form: Form
+    max_pixels: int
+
+    @property
+    def _predictor(self) -> Predictor:
+        return self.model.predictor
+
+    def prepare(self) -> tuple[Bytes, Prepared]:
+        rgb = decode_image(self.data, NAME, max_pixels=self.max_pixels)
+        return rgb, self._predictor.prepare(rgb)
+
+    def compute(self, prepared: tuple[Bytes, Prepared]) -> tuple[Bytes, Scored]:
+        rgb, blobs = prepared
+        return rgb, self._predictor.forward(blobs)
+
+    def finish(self, computed: tuple[Bytes, Scored]) -> bytes:
+        rgb, scored = computed
+        return self.form.encode(rgb, self._predictor.labels_of(scored), self.model)
+
+
+@dataclass(frozen=True)
+class Annotating:
+    """An annotation with what the network sees added, as :class:`.worker.Work`.
+
+    Attributes:
+        inference: how.
+        data: a PNG or JPEG file's content.
+        annotation: of the image; None: empty.
+        max_pixels: of the image.
+    """
+
+    inference: Inference
+    data: bytes
+    annotation: Annotation | None
+    max_pixels: int
+
+    def prepare(self) -> Bytes:
+        return decode_image(self.data, NAME, max_pixels=self.max_pixels)
+
+    def compute(self, rgb: Bytes) -> Annotation:
+        annotation = self.annotation or Annotation((rgb.shape[0], rgb.shape[1]))
+        passes = self.inference.passes(annotation)
+        if passes > MAX_PASSES:
+            raise InputError(f"the mode looks at {passes} parts of the image, more than the {MAX_PASSES} allowed here")
+        return self.inference.annotate(rgb, annotation)[0]
+
+    def finish(self, computed: Annotation) -> bytes:
+        return as_json(computed.as_data())
