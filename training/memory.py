@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from prototxt.errors import InputError
+from pytorch_icnet.known_weights import RELATIVES
 
 from .build import Start, new_net
 from .data import Batch, Source
@@ -22,8 +23,7 @@ SIZES = ((832, 832), (1025, 2049))
 """Heights and widths that are measured: mmsegmentation's crop, and ICNet's images of Cityscapes."""
 
 PUBLISHED_SIZE, PUBLISHED_BATCH = (832, 832), 2
-PUBLISHED_GB = {"mmseg-r18": 1.70, "mmseg-r50": 2.53, "mmseg-r101": 3.08}
-"""``configs/icnet/README.md`` of open-mmlab/mmsegmentation: memory of a training at 832x832, two images per GPU."""
+"""What mmsegmentation's published memory is for: the crop, and the images per GPU."""
 
 WARM_UP, TIMED = 1, 2
 """Iterations. The optimiser's own memory is there after the first."""
@@ -112,10 +112,10 @@ HEADER = f"{'network':<12}{'size':>12}{'batch':>7}{'peak, GB':>10}{'s/iteration'
 
 def line(network: str, cost: Cost) -> str:
     """A line below :data:`HEADER`; GB are 2**30 bytes. Where it applies, with what mmsegmentation published."""
-    near = (
-        all(abs(a - b) <= 1 for a, b in zip(cost.size, PUBLISHED_SIZE, strict=True)) and cost.batch == PUBLISHED_BATCH
-    )
-    published = ", ".join(f"{name} {value:.2f}" for name, value in PUBLISHED_GB.items()) if near else ""
+    near = all(abs(a - b) <= 1 for a, b in zip(cost.size, PUBLISHED_SIZE, strict=True))
+    comparable = near and cost.batch == PUBLISHED_BATCH
+    known = [weights for weights in RELATIVES if weights.training_gb is not None and comparable]
+    published = ", ".join(f"{weights.net} {weights.training_gb:.2f}" for weights in known)
     size = f"{cost.size[0]}x{cost.size[1]}"
     text = f"{network:<12}{size:>12}{cost.batch:>7}{cost.peak / 2**30:>10.2f}{cost.seconds:>13.2f}  {published}"
     return text.rstrip()

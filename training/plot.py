@@ -1,0 +1,91 @@
+"""``python -m training.plot LOG.csv``: a training's log as curves."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import click
+
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+from pytorch_icnet import console
+
+Curve = tuple[list[int], list[float]]
+"""Iterations, and the values at them."""
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """The columns of a ``log.csv`` with numbers in them, by name.
+
+    Raises:
+        InputError: the file cannot be read, or is no log of a training.
+    """
+    curves: dict[str, Curve] = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                iteration = int(row.pop("iteration"))
+                for key, value in row.items():
+                    if value:
+                        iterations, values = curves.setdefault(key, ([], []))
+                        iterations.append(iteration)
+                        values.append(float(value))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise InputError(f"{path}: not the log.csv of a training: {error}") from error
+    if "loss" not in curves:
+        raise InputError(f"{path}: not the log.csv of a training: no losses in it")
+    return curves
+
+
+def draw(curves: dict[str, Curve]) -> Any:
+    """A figure: the losses above, the scores of the validations below, where there were any.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import rcParams
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError(f"curves need matplotlib ({error}): pip install 'pytorch-icnet[plot]'") from error
+    rcParams["svg.hashsalt"] = "icnet"  # the same bytes each time
+    validated = "mean_iou" in curves
+    figure = Figure(figsize=(8, 5 if validated else 3), layout="constrained")
+    axes = figure.subplots(2 if validated else 1, sharex=True, squeeze=False)[:, 0]
+    axes[0].plot(*curves["loss"], linewidth=0.6, label="cascade loss, training")
+    if validated:
+        axes[0].plot(*curves["validation_loss"], marker=".", label="loss at 1/4, validation")
+        for key, label in (("mean_iou", "mean IoU"), ("pixel_accuracy", "pixel accuracy")):
+            iterations, shares = curves[key]
+            axes[1].plot(iterations, [100 * share for share in shares], marker=".", label=label)
+        axes[1].set(ylabel="%", ylim=(0, 100))
+    axes[0].set(ylabel="loss", yscale="log")
+    axes[-1].set_xlabel("iteration")
+    for axis in axes:
+        axis.grid(alpha=0.3)
+        axis.legend()
+    return figure
+
+
+@console.command("training.plot")
+@click.argument("log", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="SVG, PNG or PDF.  [default: LOG.svg]")
+def main(log: Path, output: Path | None) -> None:
+    """Draw the losses and the validations' scores of LOG, a training's log.csv."""
+    output = output or log.with_suffix(".svg")
+    figure = draw(read_curves(log))
+    known = figure.canvas.get_supported_filetypes()
+    kind = output.suffix.removeprefix(".").lower()
+    if kind not in known:
+        raise InputError(f"{output}: no kind of image; expected {', '.join(sorted(known))}")
+    with whole_file(output) as temporary:
+        figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
+    click.echo(output)
+
+
+if __name__ == "__main__":
+    main()
