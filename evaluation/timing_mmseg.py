@@ -1,0 +1,153 @@
+"""The speed of networks as mmsegmentation measures it, with ``tools/benchmark.py`` of 0.30.0.
+
+Single images, already prepared, of 1024x2048: five untimed, then 195 timed, each from its copy to the device to the
+copy of its label map back, with the device waited for on both sides, and cuDNN not choosing algorithms by trial. What
+it calls fps is their number over the sum of their times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+import pytorch_icnet
+from prototxt.errors import InputError
+from pytorch_icnet import console
+from pytorch_icnet.known_weights import of_network
+from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
+
+__all__ = ["DEPTHS", "FAMILY", "INPUT_SIZE", "TIMED", "WARM_UP", "benchmark"]
+
+WARM_UP, TIMED = 5, 195
+"""How many images."""
+
+DEPTHS = (18, 50, 101)
+"""Of the networks that are timed with random weights, where none are given."""
+
+
+def benchmark(
+    weights: Path | None,
+    device: torch.device,
+    *,
+    size: tuple[int, int] = INPUT_SIZE,
+    iterations: int = TIMED,
+    warmup: int = WARM_UP,
+    dtype: torch.dtype = torch.float32,
+    training_gb: Callable[[str], float] | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """Time a network of mmsegmentation's, or all three with random weights.
+
+    Args:
+        weights: a checkpoint; None: depths 18, 50 and 101.
+        device: where the networks run.
+        size: height and width of the images.
+        iterations: timed images.
+        warmup: untimed images before them.
+        dtype: in which the networks compute.
+        training_gb: measures the memory of training a network, by its name in recipes.
+
+    Returns:
+        The report as text, and as data for JSON.
+
+    Raises:
+        InputError: the file cannot be used or holds a network of another family.
+    """
+    torch.backends.cudnn.benchmark = False
+    rows = []
+    for network in _networks(weights):
+        seconds = _seconds(network.to(device, dtype).eval(), device, size, iterations, warmup)
+        name = f"mmseg-r{network.depth}"
+        rows.append(
+            {
+                "network": name,
+                "weights": network.provenance or None,
+                "fps": iterations / sum(seconds),
+                "ms": [1000 * each for each in seconds],
+                "training_gb": None if training_gb is None else training_gb(name),
+                "published": _published(name),
+            }
+        )
+    setting = {
+        "height": size[0],
+        "width": size[1],
+        "batch": 1,
+        "iterations": iterations,
+        "warmup": warmup,
+        "precision": str(dtype).removeprefix("torch."),
+        "device": str(device),
+        "device_name": console.device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": console.versions(),
+    }
+    return _text(rows, setting), {**setting, "networks": rows}
+
+
+def _networks(weights: Path | None) -> Iterator[MMSegICNet]:
+    if weights is None:
+        yield from (MMSegICNet(depth, aux=False) for depth in DEPTHS)
+        return
+    network = pytorch_icnet.load(weights)
+    if not isinstance(network, MMSegICNet):
+        family = getattr(network, "protocol", "Caffe's")
+        raise InputError(f"{weights}: a network of the family {family}; --protocol {FAMILY} times mmsegmentation's")
+    yield network
+
+
+def _seconds(
+    network: nn.Module, device: torch.device, size: tuple[int, int], iterations: int, warmup: int
+) -> list[float]:
+    dtype = next(network.parameters()).dtype
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
+    wait: Callable[[], None] = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
+    seconds = []
+    with torch.inference_mode():
+        for number in range(warmup + iterations):
+            wait()
+            start = time.perf_counter()
+            network(image.to(device, dtype)).softmax(1).argmax(1).cpu()
+            wait()
+            if number >= warmup:
+                seconds.append(time.perf_counter() - start)
+    return seconds
+
+
+def _published(name: str) -> dict[str, Any]:
+    """Of the one checkpoint of a network whose speed was published."""
+    timed = [known for known in of_network(name) if known.fps is not None]
+    if not timed:
+        return {}
+    known = timed[0]
+    return {"fps": known.fps, "training_gb": known.training_gb, "device": known.device, "source": known.source}
+
+
+def _text(rows: list[dict[str, Any]], setting: dict[str, Any]) -> str:
+    lines = [
+        f"mmsegmentation's benchmark: {setting['height']}x{setting['width']}, batch 1, {setting['iterations']} images "
+        f"after {setting['warmup']}, {setting['precision']}, {setting['device_name']}, {setting['threads']} threads, "
+        f"torch {setting['versions']['torch']}",
+        f"{'network':<12}{'fps':>8}{'published':>11}{'ms':>9}{'training, GB':>14}{'published':>11}",
+    ]
+    for row in rows:
+        published = row["published"]
+        lines.append(
+            f"{row['network']:<12}{row['fps']:>8.2f}{_number(published.get('fps')):>11}{1000 / row['fps']:>9.2f}"
+            f"{_number(row['training_gb']):>14}{_number(published.get('training_gb')):>11}"
+        )
+    device, source = next(
+        ((row["published"]["device"], row["published"]["source"]) for row in rows if row["published"]), ("", "")
+    )
+    if device:
+        lines.append(
+            f"Published for one {device} at 1024x2048, which is another machine, and for training with two images of "
+            f"832x832 on each GPU ({source})."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
