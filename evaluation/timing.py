@@ -1,206 +1,208 @@
 """``test_time``: the time of a forward pass, as the original's ``test_time.sh`` measures it with ``caffe time``.
 
 The original times the merged net at 1025x2049 with batch 1, without the copies between host and device, and reports the
-average over 100 passes and of each layer. So does this, with the weights given or, as the original, with random ones.
+average over 100 passes and of each layer. So does this, with the weights given or, as the original, with random ones,
+and by the fastest backend that there is. Then it times the whole road from a PNG file in memory to the label map.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 import torch
-from torch import nn
 
-from prototxt.errors import InputError
 from prototxt.files import whole_file
 from pytorch_icnet import console, icnet
-from pytorch_icnet.icnet import ICNet, check_size
+from pytorch_icnet.icnet import ICNet
 from pytorch_icnet.known_weights import PUBLISHED_TIME_MS
+from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE
+from pytorch_icnet.runtime import BACKENDS, PRECISIONS, Engine, engine
+from pytorch_icnet.runtime.precision import arithmetic, check
+from pytorch_icnet.runtime.work import Ceilings, Work, ceilings, work
 
-PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+from . import timing_mmseg
+from .passes import Times, street_like_png, time_forward, time_layers, time_road
 
-
-@dataclass(frozen=True)
-class Times:
-    """Milliseconds of each pass, in order."""
-
-    passes: tuple[float, ...]
-
-    def statistics(self) -> dict[str, float]:
-        """Median, mean, minimum, 95th percentile (nearest rank) and maximum, in milliseconds."""
-        ordered = sorted(self.passes)
-        rank = max(0, -(-95 * len(ordered) // 100) - 1)
-        return {
-            "median": statistics.median(ordered),
-            "mean": statistics.fmean(ordered),
-            "min": ordered[0],
-            "p95": ordered[rank],
-            "max": ordered[-1],
-        }
+CAFFE_ITERATIONS = 100
+"""Of the original's ``test_time.sh``."""
 
 
-def time_forward(model: nn.Module, x: torch.Tensor, iterations: int, warmup: int) -> Times:
-    """Time ``iterations`` passes after ``warmup`` untimed ones, each finished on the device before the clock stops."""
-    synchronize = _synchronizer(x.device)
-    passes = []
-    with torch.inference_mode():
-        for number in range(warmup + iterations):
-            synchronize()
-            start = time.perf_counter()
-            model(x)
-            synchronize()
-            if number >= warmup:
-                passes.append(1000 * (time.perf_counter() - start))
-    return Times(tuple(passes))
+def speed(done: Work, milliseconds: float, limits: Ceilings) -> dict[str, float]:
+    """What a pass reaches, per second, beside what the machine does."""
+    seconds = milliseconds / 1000
+    return {
+        "flop": done.flop,
+        "bytes": done.bytes,
+        "flop_per_second": done.flop / seconds,
+        "bytes_per_second": done.bytes / seconds,
+        "ceiling_flop_per_second": limits.flop,
+        "ceiling_bytes_per_second": limits.bytes,
+    }
 
 
-def time_layers(model: nn.Module, x: torch.Tensor, iterations: int) -> dict[str, float]:
-    """Mean milliseconds of each of ``model``'s children, in the order in which they run.
-
-    The device is waited for around every layer, so their sum is more than an undisturbed pass takes.
-    """
-    synchronize = _synchronizer(x.device)
-    totals: dict[str, float] = {}
-    starts: dict[str, float] = {}
-
-    def before(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            synchronize()
-            starts[name] = time.perf_counter()
-
-        return hook
-
-    def after(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            synchronize()
-            totals[name] = totals.get(name, 0.0) + 1000 * (time.perf_counter() - starts[name])
-
-        return hook
-
-    handles = []
-    for name, child in model.named_children():
-        handles += [child.register_forward_pre_hook(before(name)), child.register_forward_hook(after(name))]
-    try:
-        with torch.inference_mode():
-            model(x)  # once untimed
-            totals.clear()
-            for _ in range(iterations):
-                model(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: total / iterations for name, total in totals.items()}
-
-
-def _synchronizer(device: torch.device) -> Callable[[], None]:
-    if device.type == "cuda":
-        return lambda: torch.cuda.synchronize(device)
-    return lambda: None
-
-
-def report(times: Times, layers: dict[str, float] | None, setting: dict[str, Any]) -> str:
+def report(
+    times: Times,
+    layers: Mapping[str, float] | None,
+    reached: Mapping[str, float],
+    road: Mapping[str, Times] | None,
+    setting: Mapping[str, Any],
+) -> str:
     """The text that is printed and logged, in the words of ``caffe time``."""
     lines = [
         f"{setting['net']}: batch {setting['batch']}, {setting['height']}x{setting['width']}, {setting['precision']}, "
-        f"{setting['device_name']}, {setting['threads']} threads, torch {setting['versions']['torch']}",
+        f"{setting['device_name']}, {setting['threads']} threads, torch {setting['versions']['torch']}, "
+        f"backend {setting['backend']}{'' if setting['rewritten'] else ', not rewritten'}",
+        *(f"Note: {note}." for note in setting["notes"]),
         "*** Benchmark begins ***",
         f"Testing for {len(times.passes)} iterations.",
     ]
     if layers is not None:
-        lines.append("Average time per layer:")
+        lines.append("Average time per layer, as PyTorch runs the layers one by one:")
         lines += [f"{name:>28} forward: {milliseconds:.4g} ms." for name, milliseconds in layers.items()]
     found = times.statistics()
     low, high = PUBLISHED_TIME_MS
+    giga = {name: value / 1e9 for name, value in reached.items()}
     lines += [
         f"Average Forward pass: {found['mean']:.4g} ms.",
         f"Median {found['median']:.4g} ms, minimum {found['min']:.4g} ms, 95th percentile {found['p95']:.4g} ms.",
         f"Total Time: {sum(times.passes):.5g} ms.",
+        f"Convolutions: {giga['flop']:.4g} GFLOP at {giga['flop_per_second']:.4g} GFLOP/s, where torch's product of "
+        f"matrices reaches {giga['ceiling_flop_per_second']:.4g}; {giga['bytes']:.3g} GB at "
+        f"{giga['bytes_per_second']:.3g} GB/s, where a copy reaches {giga['ceiling_bytes_per_second']:.3g}.",
         "*** Benchmark ends ***",
         f"Published for the original: {low:.0f}~{high:.0f} ms on a TitanX (caffe time, merged net, "
         "1025x2049, batch 1), which is another machine.",
     ]
+    if road is not None:
+        medians = {name: stage.statistics()["median"] for name, stage in road.items()}
+        stages = ", ".join(f"{name} {median:.4g}" for name, median in medians.items() if name != "total")
+        lines += [
+            f"From a PNG file to its label map, medians in ms: {stages}; together {medians['total']:.4g}. "
+            "The forward pass ends at the quarter scores here.",
+        ]
     return "\n".join(lines) + "\n"
 
 
 @console.command("test_time", help=(__doc__ or "").partition("\n\n")[2])
 @click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="Default: random weights.")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
-@click.option("--iterations", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--iterations", type=click.IntRange(1), help="[default: 100; 195 with --protocol mmseg]")
 @click.option("--warmup", type=click.IntRange(0), default=5, show_default=True, help="Passes before the timed ones.")
 @click.option("--height", type=click.IntRange(1), help="Of the input; default: the weights' own, 1025.")
 @click.option("--width", type=click.IntRange(1), help="Of the input; default: the weights' own, 2049.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="Processor threads; default: torch's choice.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@click.option(
+    "--protocol",
+    type=click.Choice(["caffe", "mmseg"]),
+    default="caffe",
+    show_default=True,
+    help="mmseg: as mmsegmentation's benchmark, its networks at 1024x2048 from image to label map.",
+)
+@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What computes.")
+@click.option("--no-rewrite", is_flag=True, help="Run the net as it is, without the exact rewrites.")
 @click.option("--per-layer", is_flag=True, help="Also time each layer.")
+@click.option("--forward-only", is_flag=True, help="Leave out the road from PNG to label map.")
+@click.option(
+    "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PNG or JPEG; default: a made-up PNG."
+)
 @click.option("--log", type=click.Path(dir_okay=False, path_type=Path), default=Path("time.log"), show_default=True)
 @click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JSON.")
 def main(
     weights: Path | None,
     device: str,
-    iterations: int,
+    iterations: int | None,
     warmup: int,
     height: int | None,
     width: int | None,
     batch: int,
     threads: int | None,
     precision: str,
+    protocol: str,
+    backend: str,
+    no_rewrite: bool,
     per_layer: bool,
+    forward_only: bool,
+    image: Path | None,
     log: Path,
     json_file: Path | None,
 ) -> None:
     target = console.device(device)
-    if precision == "tf32" and target.type != "cuda":
-        raise InputError("--precision tf32 needs a GPU of NVIDIA")
+    check(precision, target)
     if threads:
         torch.set_num_threads(threads)
-    torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if protocol == FAMILY:
+        with arithmetic(precision):
+            text, results = timing_mmseg.benchmark(
+                weights,
+                target,
+                size=(height or INPUT_SIZE[0], width or INPUT_SIZE[1]),
+                iterations=iterations or timing_mmseg.TIMED,
+                warmup=warmup,
+                dtype=PRECISIONS[precision],
+            )
+        _publish(text, results, log, json_file)
+        return
 
     model: ICNet = icnet(weights).eval()
     size = (height or model.input_size[0], width or model.input_size[1])
-    check_size(*size)
-    dtype = PRECISIONS[precision]
-    model = model.to(target, dtype)
+    run = engine(model, target, precision, size, batch, backend, rewrite=not no_rewrite, full=True, threads=threads)
     generator = torch.Generator().manual_seed(0)
-    x = (torch.rand(batch, 3, *size, generator=generator) * 255 - 110).to(target, dtype)
+    x = (torch.rand(batch, 3, *size, generator=generator) * 255 - 110).to(target)
 
-    times = time_forward(model, x, iterations, warmup)
-    layers = time_layers(model, x, iterations) if per_layer else None
+    iterations = iterations or CAFFE_ITERATIONS
+    times = time_forward(run, x, iterations, warmup)
+    dtype = run.request.dtype
+    with arithmetic(precision):
+        layers = time_layers(model.to(target, dtype), x.to(dtype), iterations) if per_layer else None
+    road = None if forward_only else _road(run, image, iterations, warmup)
+    done = work(run.request.module, x.shape, precision)
+    reached = speed(done, times.statistics()["median"], ceilings(target, precision))
     setting = {
         "net": "ICNet, merged" + ("" if weights else ", random weights"),
         "weights": model.provenance or None,
         "batch": batch,
         "height": size[0],
         "width": size[1],
-        "precision": precision,
         "device": str(target),
         "device_name": console.device_name(target),
-        "threads": torch.get_num_threads(),
         "versions": console.versions(),
+        **run.as_data(),
     }
-    text = report(times, layers, setting)
+    results = {
+        **setting,
+        "iterations": iterations,
+        "warmup": warmup,
+        "forward_ms": {**times.statistics(), "passes": times.passes},
+        "layers_ms": layers,
+        "road_ms": road and {name: stage.statistics() for name, stage in road.items()},
+        "speed": reached,
+        "published_ms": {"device": "TitanX", "range": PUBLISHED_TIME_MS},
+    }
+    _publish(report(times, layers, reached, road, setting), results, log, json_file)
+
+
+def _publish(text: str, results: Mapping[str, Any], log: Path, json_file: Path | None) -> None:
     click.echo(text, nl=False)
     with whole_file(log) as temporary:
         temporary.write_text(text)
     if json_file:
-        results = {
-            **setting,
-            "iterations": iterations,
-            "warmup": warmup,
-            "forward_ms": {**times.statistics(), "passes": times.passes},
-            "layers_ms": layers,
-            "published_ms": {"device": "TitanX", "range": PUBLISHED_TIME_MS},
-        }
         with whole_file(json_file) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _road(run: Engine, image: Path | None, iterations: int, warmup: int) -> dict[str, Times] | None:
+    if run.request.batch > 1:
+        return None
+    height, width = run.request.size
+    png = image.read_bytes() if image else street_like_png((height - 1, width - 1))
+    return time_road(dataclasses.replace(run, quarter=True), png, iterations, warmup)
 
 
 if __name__ == "__main__":

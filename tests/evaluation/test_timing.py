@@ -10,7 +10,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from evaluation.timing import Times, main, time_layers
+from evaluation.passes import STAGES, Times, time_layers
+from evaluation.timing import main
 
 from ..nets import seeded, write_caffemodel
 
@@ -42,6 +43,21 @@ def test_report_log_and_json(tmp_path: Path) -> None:
     assert report["forward_ms"]["min"] == min(report["forward_ms"]["passes"])
     assert report["weights"]["file"] == "w.caffemodel"
     assert "conv1_1_3x3_s2/bn" not in report["layers_ms"], "the merged net is timed"
+    assert report["backend"] in result.output and report["rewritten"]
+    road = report["road_ms"]
+    assert list(road) == [*STAGES, "total"]
+    assert road["total"]["min"] >= sum(road[stage]["min"] for stage in STAGES)
+    assert report["speed"]["flop_per_second"] > 0
+
+
+def test_forward_alone_of_the_net_as_it_is(tmp_path: Path) -> None:
+    small = ("--height", 65, "--width", 65, "--iterations", 2, "--device", "cpu", "--log", tmp_path / "time.log")
+    plain = ("--backend", "eager", "--no-rewrite", "--forward-only", "--json", tmp_path / "t.json")
+    result = run(*small, *plain)
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "t.json").read_text())
+    assert (report["backend"], report["rewritten"], report["road_ms"]) == ("eager", False, None)
+    assert "not rewritten" in result.output and "label map" not in result.output
 
 
 def test_statistics() -> None:
