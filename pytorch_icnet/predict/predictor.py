@@ -174,7 +174,7 @@ class Predictor:
         """The label map, uint8 HxW, of :meth:`sliding`, whose probabilities are never all in memory."""
         found = np.empty(rgb.shape[:2], np.uint8)
         for top, rows in self._bands(rgb, window, overlap):
-            found[top : top + rows.shape[1]] = first_maximum(rows.transpose(1, 2, 0))
+            found[top : top + rows.shape[1]] = most_probable(rows)
         return found
 
     def prepare(self, rgb: Bytes) -> Prepared:
@@ -224,6 +224,12 @@ class Predictor:
             self._engines.move_to_end(size)
             return self._engines[size]
 
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Those that are ready."""
+        with self._lock:
+            return tuple(self._engines.values())
+
     def _build(self, size: Size) -> Engine:
         if self.backend != "auto" or not self.native:
             return self._engine(size, self.backend)
@@ -259,6 +265,11 @@ class Predictor:
             return self.probabilities(np.ascontiguousarray(rgb[top : top + height, left : left + width]))
 
         return bands(grid, self.num_classes, probabilities)
+
+
+def most_probable(probabilities: Floats) -> Bytes:
+    """The label map of probabilities, CxHxW: the first maximum, uint8 HxW."""
+    return first_maximum(probabilities.transpose(1, 2, 0))
 
 
 def next_legal(size: Size) -> Size:

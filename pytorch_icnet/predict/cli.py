@@ -1,0 +1,215 @@
+"""``icnet-predict``: label maps of images, videos and a camera."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+import click
+import torch
+from tqdm import tqdm
+
+from evaluation.lists import data_root as root_of_data
+from evaluation.lists import locate, read_list
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+from pytorch_icnet import console
+from pytorch_icnet.class_files import read_table
+from pytorch_icnet.runtime import BACKENDS, PRECISIONS
+
+from .job import Result, Summary, predict
+from .outputs import FEATURES, KINDS, Outputs
+from .pipeline import Method
+from .predictor import Predictor
+from .region import Region
+from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
+from .stopping import stoppable
+from .video_files import WITHOUT_PYAV, pyav
+from .windows import OVERLAP
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
+
+
+def _kinds(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    kinds = [kind.strip().replace("color", "colour").replace("_", "-") for kind in value.split(",")]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise click.BadParameter(f"no output {kind!r}; there are {', '.join(KINDS)}")
+    return tuple(dict.fromkeys(kinds))
+
+
+def _region(ctx: click.Context, option: click.Parameter, value: tuple[str, ...] | None) -> Region | None:
+    if value is None:
+        return None
+    try:
+        return Region.parse(value)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options; the help says what they mean."""
+
+    inputs: tuple[str, ...]
+    camera: int | None
+    list_file: str | None
+    data_root: Path | None
+    weights: Path
+    output: Path
+    save: tuple[str, ...] | None
+    probabilities: str | None
+    alpha: float
+    native: bool
+    input_size: tuple[int, int] | None
+    sliding_window: tuple[int, int] | None
+    overlap: float | None
+    roi: Region | None
+    classes: Path | None
+    device: str
+    precision: str
+    backend: str
+    threads: int | None
+    limit: int | None
+    skip_broken: bool
+    stored_orientation: bool
+    json_file: Path | None
+
+
+@console.command("icnet-predict")
+@click.argument("inputs", nargs=-1, metavar="[IMAGE|VIDEO|FOLDER|PATTERN]...")
+@click.option("--camera", type=click.IntRange(0), metavar="N", help="Predict what this camera sees, until Ctrl-C.")
+@click.option("--list", "list_file", help="Predict the images of a list; val, train, test: those of Cityscapes.")
+@click.option("--data-root", type=_FOLDER, help="Where a list's paths start.  [default: CITYSCAPES_DATASET, or here]")
+@click.option("--weights", type=_FILE, required=True, help="A caffemodel, a safetensors file or a checkpoint.")
+@click.option("--output", type=_FOLDER, default="predictions", show_default=True, help="Where the results go.")
+@click.option(
+    "--save",
+    callback=_kinds,
+    metavar="KIND,...",
+    help=f"Of {', '.join(KINDS)}.  [default: labels,colour,overlay; of videos colour,overlay]",
+)
+@click.option(
+    "--probabilities",
+    is_flag=False,
+    flag_value=FEATURES[0],
+    type=click.Choice(FEATURES),
+    help="Also write the probabilities: npz with float16, or mat as the official evaluation.  [npz if none is given]",
+)
+@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")
+@click.option("--native", is_flag=True, help="Feed images at their own size instead of resizing all to one.")
+@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
+@click.option(
+    "--sliding-window", type=click.IntRange(1), nargs=2, metavar="H W", help="Average over windows of this size."
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 1, max_open=True),
+    help=f"Of neighbouring windows, as a part of the window.  [default: {OVERLAP:.2f}]",
+)
+@click.option(
+    "--roi",
+    nargs=4,
+    callback=_region,
+    metavar="LEFT TOP RIGHT BOTTOM",
+    help="Predict this part only: pixels (120, 120px) or percent (12.5%) from the left and upper edge. "
+    "The rest is labelled 255.",
+)
+@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) with names and colours.")
+@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What runs the network."
+)
+@click.option("--threads", type=click.IntRange(1), help="Of the processor.  [default: all cores]")
+@click.option("--limit", type=click.IntRange(1), help="Stop after so many images and frames.")
+@click.option("--skip-broken", is_flag=True, help="Go on after files that cannot be read.")
+@click.option("--stored-orientation", is_flag=True, help="Leave photographs as stored, whatever their EXIF says.")
+@click.option("--json", "json_file", type=_FILE, help="Write what was done as JSON.")
+def main(**given: Any) -> None:
+    """Predict label maps of images, of all images and videos in folders, of videos, or of what a camera sees.
+
+    Results lie below --output in a folder for each kind and are called after their source: labels/NAME.png,
+    overlay/NAME.mp4.
+    """
+    options = Options(**given)
+    _refuse_wrong_use(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    sources = _sources(options)
+    if any(source.is_video for source in sources) and not pyav():
+        _say(WITHOUT_PYAV)
+    table = None if options.classes is None else read_table(options.classes)
+    predictor = Predictor(
+        options.weights,
+        options.device,
+        precision=options.precision,
+        backend=options.backend,
+        native=options.native,
+        input_size=options.input_size,
+        threads=options.threads,
+        classes=table,
+    )
+    features = options.probabilities or (FEATURES[0] if "probabilities" in (options.save or ()) else None)
+    outputs = Outputs(options.output, options.save, options.alpha, features, predictor.classes)
+    overlap = OVERLAP if options.overlap is None else options.overlap
+    method = Method(predictor, options.roi, options.sliding_window, overlap)
+    summary = Summary(predictor, outputs, {place: Result(source) for place, source in enumerate(sources)})
+    try:
+        with stoppable(_ENDED):
+            predict(
+                sources,
+                method,
+                outputs,
+                summary,
+                limit=options.limit,
+                skip_broken=options.skip_broken,
+                say=_say,
+            )
+    finally:
+        if summary.frames or summary.complete:
+            click.echo(summary.line())
+        if options.json_file is not None:
+            with whole_file(options.json_file) as temporary:
+                temporary.write_text(json.dumps(summary.as_data(), indent=2) + "\n", encoding="utf-8")
+    if not summary.frames:
+        raise InputError("nothing could be predicted")
+
+
+def _sources(options: Options) -> list[Source]:
+    upright = not options.stored_orientation
+    sources: list[Source] = []
+    if options.camera is not None:
+        sources.append(Camera(options.camera))
+    if options.list_file is not None:
+        root = root_of_data(options.data_root)
+        for entry in read_list(options.list_file).entries:
+            sources.append(source_of(locate(root, entry.image), PurePath(entry.stem), upright))
+    sources += find_sources(options.inputs, upright=upright, without=options.output)
+    refuse_equal_names(sources)
+    return sources
+
+
+def _refuse_wrong_use(options: Options) -> None:
+    if not options.inputs and options.camera is None and options.list_file is None:
+        raise click.UsageError("nothing to predict; give images, videos or folders, --list FILE, or --camera 0")
+    if options.camera is not None and (options.inputs or options.list_file is not None):
+        raise click.UsageError("--camera goes alone: it ends with Ctrl-C")
+    if options.native and options.input_size is not None:
+        raise click.UsageError("--native feeds images at their own size; leave out --input-size")
+    if options.overlap is not None and options.sliding_window is None:
+        raise click.UsageError("--overlap is for --sliding-window H W")
+    if options.data_root is not None and options.list_file is None:
+        raise click.UsageError("--data-root is for --list")
+
+
+def _say(line: str) -> None:
+    with tqdm.external_write_mode(file=sys.stderr):
+        click.echo(line, err=True)

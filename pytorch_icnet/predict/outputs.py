@@ -1,0 +1,205 @@
+"""The files that prediction makes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.io import savemat
+
+from prototxt.errors import InputError
+from prototxt.files import whole_file
+
+from ..classes import CITYSCAPES_TABLE, ClassTable
+from ..imaging.draw import coloured, overlay, side_by_side
+from ..imaging.images import write_coloured, write_label_map
+from .sources import Frame, Source
+from .video_files import Writer, create_video
+
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+KINDS = ("labels", "label-ids", "colour", "overlay", "side-by-side", "probabilities")
+"""Each has a folder of its own. The first two are gray PNG files: trainIds, and the data set's own ids."""
+
+PICTURES = ("colour", "overlay", "side-by-side")
+"""Of videos these are videos; the other kinds are a folder of files, a file per frame."""
+
+FEATURES = ("npz", "mat")
+"""Kinds of files for probabilities: NumPy's with float16, MATLAB's with single."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Which files, and where."""
+
+    root: Path
+    kinds: tuple[str, ...] | None = None
+    """Of :data:`KINDS`; None: labels, colour and overlay of images, colour and overlay of videos."""
+    alpha: float = 0.5
+    """How much of the overlay is colour, 0 to 1."""
+    features: str | None = None
+    """Of :data:`FEATURES`; None: no probabilities."""
+    table: ClassTable = field(default_factory=lambda: CITYSCAPES_TABLE)
+
+    def of(self, source: Source) -> tuple[str, ...]:
+        """The kinds of a source's files."""
+        chosen = self.kinds or (("colour", "overlay") if source.is_video else ("labels", "colour", "overlay"))
+        wanted = [kind for kind in chosen if kind != "probabilities"]
+        return (*wanted, "probabilities") if self.features else tuple(wanted)
+
+    def path(self, kind: str, frame: Frame) -> Path:
+        """The file of an image, or of a frame of a video."""
+        suffix = f".{self.features}" if kind == "probabilities" else ".png"
+        name = frame.source.name
+        if frame.source.is_video:
+            name = name / f"{frame.number:06d}"
+        return self.root / kind / name.with_name(name.name + suffix)
+
+    def video(self, kind: str, source: Source) -> Path:
+        """The video of a kind of pictures."""
+        return self.root / kind / source.name.with_name(source.name.name + ".mp4")
+
+    def files(self, source: Source) -> list[Path]:
+        """Everything that is made of a source: files, and folders of a video's frames."""
+        found = []
+        for kind in self.of(source):
+            if not source.is_video:
+                found.append(self.path(kind, Frame(source, 0, _nothing)))
+            else:
+                found.append(self.video(kind, source) if kind in PICTURES else self.root / kind / source.name)
+        return found
+
+    def write(self, frame: Frame, image: Bytes, labels: Bytes, probabilities: Floats | None) -> dict[str, Bytes]:
+        """Write the files of an image, each whole or not at all, and return the pictures of a video's frame.
+
+        Args:
+            frame: what it is.
+            image: RGB, uint8 HxWx3.
+            labels: trainIds, uint8 HxW.
+            probabilities: float32 CxHxW; needed for features.
+        """
+        palette = self.table.palette
+        kinds = self.of(frame.source)
+        makers: Mapping[str, Callable[[], Bytes]] = {
+            "colour": lambda: coloured(labels, palette),
+            "overlay": lambda: overlay(image, labels, palette, self.alpha),
+            "side-by-side": lambda: side_by_side(image, coloured(labels, palette)),
+        }
+        pictures: dict[str, Bytes] = {}
+        for kind in kinds:
+            if kind in PICTURES and frame.source.is_video:
+                pictures[kind] = makers[kind]()
+            elif kind == "labels":
+                write_label_map(self.path(kind, frame), labels)
+            elif kind == "label-ids":
+                write_label_map(self.path(kind, frame), self.table.to_label_id[labels])
+            elif kind == "colour":
+                write_coloured(self.path(kind, frame), labels, palette)
+            elif kind in PICTURES:
+                _write_picture(self.path(kind, frame), makers[kind]())
+            else:
+                assert probabilities is not None
+                write_probabilities(self.path(kind, frame), probabilities)
+        return pictures
+
+
+def write_probabilities(path: Path, probabilities: Floats) -> None:
+    """Write probabilities, float32 CxHxW, as ``data``, HxWxC: float16 in an .npz, single in a .mat file.
+
+    Raises:
+        InputError: the file cannot be written, or is too large for a .mat file (2 GB).
+    """
+    data = probabilities.transpose(1, 2, 0)
+    if path.suffix == ".mat" and data.nbytes >= 1 << 31:
+        raise InputError(f"{path}: {data.nbytes} bytes are too many for a .mat file; use npz")
+    with whole_file(path) as temporary:
+        if path.suffix == ".mat":
+            savemat(temporary, {"data": np.ascontiguousarray(data)})
+        else:
+            np.savez(temporary, data=data.astype(np.float16))
+
+
+def _write_picture(path: Path, picture: Bytes) -> None:
+    with whole_file(path) as temporary:
+        encoded, data = cv2.imencode(".png", picture[..., ::-1])
+        if not encoded:
+            raise InputError(f"{path}: cannot be written as PNG")
+        temporary.write_bytes(data.tobytes())
+
+
+class Videos:
+    """Writes the pictures of one video after the other, frame by frame in order."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self._outputs = outputs
+        self._source: Source | None = None
+        self._open: list[_Video] = []
+
+    def write(self, frame: Frame, pictures: Mapping[str, Bytes]) -> None:
+        """Add the pictures of a frame, by kind. Those of another source begin its videos, and end the last one's."""
+        if frame.source is not self._source:
+            self.close()
+            self._source = frame.source
+        if not self._open:
+            for kind, picture in pictures.items():
+                self._open.append(_Video(kind, self._outputs.video(kind, frame.source), frame, picture.shape[:2]))
+        assert frame.picture is not None or not pictures
+        for video in self._open:
+            assert frame.picture is not None
+            video.writer.write(frame.picture._replace(image=pictures[video.kind]))
+
+    def close(self) -> None:
+        """Finish what is open: it can then be played, though the source may have gone on."""
+        self._source, videos, self._open = None, self._open, []
+        with contextlib.ExitStack() as stack:
+            for video in videos:
+                stack.callback(video.close)
+
+
+class _Video:
+    """A video that is being written, under a temporary name until it is closed."""
+
+    def __init__(self, kind: str, path: Path, first: Frame, size: Collection[int]) -> None:
+        height, width = size
+        assert first.clip is not None
+        self.kind, self._path = kind, path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+            os.close(handle)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        self._temporary = Path(name)
+        try:
+            self.writer: Writer = create_video(self._temporary, (height, width), first.clip)
+        except BaseException:
+            self._temporary.unlink(missing_ok=True)
+            raise
+
+    def close(self) -> None:
+        try:
+            self.writer.close()
+            self._temporary.chmod(0o666 & ~_umask())
+            self._temporary.replace(self._path)
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _nothing() -> Bytes:
+    raise AssertionError("only the path is asked for")

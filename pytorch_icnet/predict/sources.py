@@ -1,0 +1,233 @@
+"""What is predicted: images, videos, folders of them, patterns, a camera."""
+
+from __future__ import annotations
+
+import glob
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from prototxt.errors import InputError
+
+from ..imaging.images import read_image
+from .clip import Clip
+from .video_files import Picture, capture, open_video
+
+Bytes = npt.NDArray[np.uint8]
+
+IMAGES = (".png", ".jpg", ".jpeg")
+VIDEOS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv"),
+    *(".ogv", ".3gp", ".mjpeg", ".mjpg", ".h264", ".264", ".hevc", ".y4m", ".gif", ".apng", ".nut", ".mxf", ".ivf"),
+)
+
+CAMERA_TICK = Fraction(1, 90000)
+"""Of the times that a camera's pictures get here."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """An image, or a frame of a video."""
+
+    source: Source
+    number: int
+    """In its source, from 0."""
+    read: Callable[[], Bytes]
+    """RGB, uint8 HxWx3."""
+    picture: Picture | None = None
+    """A video's frame; its image is what ``read`` gives."""
+    clip: Clip | None = None
+    """A video's times."""
+
+
+class Source(ABC):
+    """Something that frames come from."""
+
+    def __init__(self, label: str, name: PurePath) -> None:
+        self.label = label
+        """For the user: the path, or which camera."""
+        self.name = name
+        """What results are called, without suffix; with folders where a folder was given."""
+
+    @property
+    @abstractmethod
+    def is_video(self) -> bool:
+        """Whether it has many frames, which make a video again."""
+
+    @abstractmethod
+    def frames(self) -> Generator[Frame, None, None]:
+        """Its frames in order.
+
+        Raises:
+            InputError: it cannot be read.
+            OSError: likewise.
+        """
+
+    def count(self) -> int | None:
+        """How many frames there are, if that is known without reading them."""
+        return None
+
+
+class ImageFile(Source):
+    """A PNG or JPEG file; ``upright``: turned as its EXIF orientation says."""
+
+    def __init__(self, path: Path, name: PurePath, *, upright: bool = True) -> None:
+        super().__init__(str(path), name)
+        self.path, self.upright = path, upright
+
+    @property
+    def is_video(self) -> bool:
+        return False
+
+    def frames(self) -> Generator[Frame, None, None]:
+        yield Frame(self, 0, lambda: read_image(self.path, upright=self.upright))
+
+    def count(self) -> int | None:
+        return 1
+
+
+class Video(Source):
+    """A video file."""
+
+    def __init__(self, path: Path, name: PurePath) -> None:
+        super().__init__(str(path), name)
+        self.path = path
+
+    @property
+    def is_video(self) -> bool:
+        return True
+
+    def frames(self) -> Generator[Frame, None, None]:
+        reader = open_video(self.path)
+        with closing(reader.pictures) as pictures:
+            for number, picture in enumerate(pictures):
+                yield _frame(self, number, picture, reader.clip)
+
+    def count(self) -> int | None:
+        try:
+            reader = open_video(self.path)
+        except (InputError, OSError):  # reported in its turn
+            return None
+        reader.pictures.close()
+        return reader.frames
+
+
+class Camera(Source):
+    """A camera, by its number; each picture's time is when it was taken."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"camera {number}", PurePath(f"camera{number}"))
+        self.number = number
+
+    @property
+    def is_video(self) -> bool:
+        return True
+
+    def frames(self) -> Generator[Frame, None, None]:
+        reader = capture(self.number, self.label)
+        clip = Clip(reader.clip.rate, CAMERA_TICK)
+        start: float | None = None
+        with closing(reader.pictures) as pictures:
+            for number, picture in enumerate(pictures):
+                now = time.monotonic()
+                start = now if start is None else start
+                passed = round(Fraction(now - start) / CAMERA_TICK) * CAMERA_TICK
+                yield _frame(self, number, picture._replace(time=passed, duration=Fraction(0)), clip)
+
+
+def _frame(source: Source, number: int, picture: Picture, clip: Clip) -> Frame:
+    return Frame(source, number, lambda: picture.image, picture, clip)
+
+
+def find_sources(
+    inputs: Iterable[str], *, upright: bool = True, without: Path | None = None
+) -> list[ImageFile | Video]:
+    """The images and videos that are meant.
+
+    Args:
+        inputs: files; folders, in which all images and videos are taken, those in folders below too, in the order of
+            their names; patterns with ``*``, ``?`` and ``**``.
+        upright: turn images as their EXIF orientation says.
+        without: a folder whose files are left out where it lies in a folder: that of the results.
+
+    Raises:
+        InputError: something is not there, or is neither an image nor a video.
+    """
+    found: list[ImageFile | Video] = []
+    for given in inputs:
+        path = Path(given)
+        if path.is_dir():
+            below = [each for each in sorted(path.rglob("*")) if _taken(each, path, without)]
+            if not below:
+                raise InputError(f"{given}: holds no images and no videos")
+            found += [source_of(each, each.relative_to(path).with_suffix(""), upright) for each in below]
+        elif path.exists() or not glob.has_magic(given):
+            found.append(source_of(path, PurePath(path.stem), upright))
+        else:
+            matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
+            files = [match for match in matches if match.is_file()]
+            if not files:
+                raise InputError(f"{given}: no file is called like this")
+            found += [source_of(each, PurePath(each.stem), upright) for each in files]
+    return found
+
+
+def source_of(path: Path, name: PurePath, upright: bool = True) -> ImageFile | Video:
+    """An image or a video, by the suffix; by the content where there is another one.
+
+    Raises:
+        InputError: there is no such file, or it is of another kind.
+    """
+    if path.suffix.lower() in VIDEOS:
+        return Video(path, name)
+    if path.suffix.lower() not in IMAGES:
+        try:
+            with path.open("rb") as stream:
+                head = stream.read(8)
+        except OSError as error:
+            raise InputError(f"{path}: {error.strerror}") from error
+        if not head.startswith((b"\x89PNG", b"\xff\xd8")):
+            raise InputError(f"{path}: neither a PNG or JPEG image nor a video; known suffixes: {', '.join(VIDEOS)}")
+    return ImageFile(path, name, upright=upright)
+
+
+def refuse_equal_names(sources: Sequence[Source]) -> None:
+    """Raise InputError where two sources would write their results to the same files."""
+    first: dict[tuple[str, bool], Source] = {}
+    for source in sources:
+        other = first.setdefault((str(source.name), source.is_video), source)
+        if other is not source:
+            raise InputError(
+                f"{source.label}: results are called {source.name}, like those of {other.label}; "
+                "rename one, or give the folder that holds both"
+            )
+
+
+def numbered(
+    sources: Iterable[Source], limit: int | None, broken: Callable[[Source, Exception], None]
+) -> Generator[Frame, None, None]:
+    """The frames of all sources, at most ``limit``; ``broken`` is told of a source that cannot be read, or raises."""
+    taken = count()
+    for source in sources:
+        with closing(source.frames()) as frames:
+            try:
+                for frame in frames:
+                    if limit is not None and next(taken) >= limit:
+                        return
+                    yield frame
+            except (InputError, OSError) as error:
+                broken(source, error)
+
+
+def _taken(path: Path, root: Path, without: Path | None) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
+    ours = without is not None and without.resolve() in path.resolve().parents
+    return path.suffix.lower() in IMAGES + VIDEOS and not hidden and not ours and path.is_file()
