@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Sequence
@@ -12,16 +13,20 @@ from torch import nn
 
 from prototxt.errors import InputError
 from pytorch_icnet import ICNet
-from pytorch_icnet.checkpoints import read_checkpoint
+from pytorch_icnet.checkpoints import Checkpoint, read_checkpoint
 from pytorch_icnet.relatives import mmseg
 from pytorch_icnet.relatives.liminn import LiminnICNet
 from pytorch_icnet.relatives.mmseg import MMSegICNet
 from pytorch_icnet.relatives.semseg import SemSegICNet
 
 from .recipes import Recipe
+from .relatives import load_into
 
 Network = ICNet | LiminnICNet | MMSegICNet | SemSegICNet
 """What can be trained: networks with ``cascade_scores``."""
+
+ON_GRID = ("icnet", "supervisely")
+"""Networks, by their names in recipes, that take sizes about 32k+1 alone."""
 
 HEADS = ("conv6_cls", "conv6_sub2", "conv6_sub4")
 """The layers with one channel per class."""
@@ -41,10 +46,11 @@ class Start:
         stages: dict[str, list[int]] = {}
         for column, names in enumerate((self.loaded, self.new)):
             for name in names:
-                stage = name if name in HEADS else name.split("_")[0]
+                stage = name if name in HEADS else ".".join(name.split(".")[:2]) if "." in name else name.split("_")[0]
                 stages.setdefault(stage, [0, 0])[column] += 1
-        lines = [f"{'layers':<12}{'loaded':>8}{'new':>6}"]
-        return "\n".join([*lines, *(f"{name:<12}{old:>8}{new:>6}" for name, (old, new) in sorted(stages.items()))])
+        width = max([12, *(len(name) + 2 for name in stages)])
+        lines = [f"{'layers':<{width}}{'loaded':>8}{'new':>6}"]
+        return "\n".join([*lines, *(f"{name:<{width}}{old:>8}{new:>6}" for name, (old, new) in sorted(stages.items()))])
 
 
 def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | None = None) -> Start:
@@ -53,19 +59,20 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
     Args:
         recipe: names the network and, for a new one, its width.
         num_classes: of the data.
-        weights: any file that :func:`pytorch_icnet.load` takes for an ICNet. Heads for another number of classes are
-            left out of it, and all layers keep the file's numbers of channels.
+        weights: any file that :func:`pytorch_icnet.load` takes for such a network, or for a relative one of its ResNet
+            alone. Heads for another number of classes are left out of it, and all layers of an ICNet keep the file's
+            numbers of channels.
 
     Raises:
-        InputError: the file cannot be used, or the recipe is for a network that cannot be built here.
+        InputError: the file cannot be used.
     """
-    if recipe.model.network != "icnet":
-        raise InputError(f"the recipe is for {recipe.model.network}, which cannot be trained here; icnet can")
     torch.manual_seed(recipe.train.seed)
     if weights is None:
         fresh_net = new_net(recipe, num_classes)
         return Start(fresh_net.train(), _layers(fresh_net), ())
     checkpoint = read_checkpoint(weights)
+    if recipe.model.network != "icnet":
+        return _relative(new_net(recipe, num_classes), checkpoint)
     state = {key: value for key, value in checkpoint.state.items() if _kept(key, value, num_classes)}
     channels = {
         key.removesuffix(".weight"): value.shape[0]
@@ -82,6 +89,14 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
     model.input_size, model.provenance = checkpoint.input_size, loaded_model.provenance
     new = tuple(name for name in HEADS if f"{name}.weight" not in state)
     return Start(model.train(), new, tuple(name for name in _layers(model) if name not in new))
+
+
+def _relative(net: Network, checkpoint: Checkpoint) -> Start:
+    copied = load_into(net, checkpoint.state, checkpoint.provenance.file)
+    net.provenance = dataclasses.asdict(checkpoint.provenance)
+    layers = _layers(net)
+    loaded = tuple(name for name in layers if f"{name}.weight" in copied)
+    return Start(net.train(), tuple(name for name in layers if name not in loaded), loaded)
 
 
 def new_net(recipe: Recipe, num_classes: int) -> Network:
@@ -111,7 +126,7 @@ def _kept(key: str, value: torch.Tensor, num_classes: int) -> bool:
 
 
 def _layers(model: nn.Module) -> tuple[str, ...]:
-    return tuple(name for name, child in model.named_children() if isinstance(child, (nn.Conv2d, nn.BatchNorm2d)))
+    return tuple(name for name, child in model.named_modules() if isinstance(child, (nn.Conv2d, nn.BatchNorm2d)))
 
 
 def initialize(model: nn.Module) -> None:
@@ -139,7 +154,7 @@ def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
         InputError: no layer's name begins with one of them.
     """
     for beginning in beginnings:
-        found = [child for name, child in model.named_children() if name.startswith(beginning)]
+        found = [module for name, module in model.named_modules() if name and name.startswith(beginning)]
         if not any(True for child in found for _ in child.parameters()):
             raise InputError(f"model.freeze: no layer with weights has a name that begins with {beginning!r}")
         for child in found:

@@ -14,7 +14,7 @@ from evaluation.distributed import Group, processes
 from evaluation.labels import KINDS
 from evaluation.lists import data_root
 from prototxt.errors import InputError
-from pytorch_icnet import console
+from pytorch_icnet import ICNet, console
 from pytorch_icnet.icnet import check_size
 
 if TYPE_CHECKING:
@@ -72,14 +72,16 @@ def _measure(
 ) -> None:
     recipe = _recipe(recipe_name, changes)
     from . import memory
+    from .build import ON_GRID
     from .validate import input_size_for
 
-    fixed = recipe.model.network in ("icnet", "supervisely")
     sizes = memory.SIZES if size is None else (size,)
     click.echo(f"{console.device_name(device)}: the peak while training, {memory.TIMED} iterations timed")
     click.echo(memory.HEADER)
     for wanted in sizes:
-        cost = memory.measure(recipe, input_size_for(wanted) if fixed else wanted, batch, device)
+        cost = memory.measure(
+            recipe, input_size_for(wanted) if recipe.model.network in ON_GRID else wanted, batch, device
+        )
         click.echo(memory.line(recipe.model.network, cost))
 
 
@@ -104,7 +106,7 @@ def _train(
     prune_steps: int,
 ) -> None:
     recipe = _recipe(recipe_name, changes)
-    from .build import start
+    from .build import ON_GRID, start
     from .data import source_of
     from .job import Job, check_free
     from .to_caffe import write_caffe_models
@@ -114,7 +116,10 @@ def _train(
         raise click.UsageError("--prune takes filters out of trained weights: give them with --weights")
     if prune is not None and max_iterations is not None:
         raise click.UsageError("--prune trains each step whole: set train.iterations in place of --max-iterations")
-    if recipe.data.crop is not None:
+    if to_caffe and recipe.model.network != "icnet":
+        raise click.UsageError(f"--to-caffe: {recipe.model.network} is no net of Caffe's")
+    on_grid = recipe.model.network in ON_GRID
+    if on_grid and recipe.data.crop is not None:
         check_size(*recipe.data.crop)
     _repeatable(recipe.train.deterministic)
     where = data_root(root)
@@ -125,10 +130,11 @@ def _train(
         held_out = source_of(where, val_list, split="val", table=table, label_kind=label_kind)
     check_free(out, resume)
     begin = start(recipe, table.num_classes, weights)
-    if input_size is not None:
+    if input_size is not None and on_grid:
         check_size(*input_size)
+    if input_size is not None:
         begin.model.input_size = input_size
-    elif weights is None:
+    elif weights is None and on_grid:
         shape = (held_out or source).read(0)[1].shape
         begin.model.input_size = input_size_for((shape[0], shape[1]))
     if group.leads:
@@ -137,7 +143,7 @@ def _train(
             click.echo(begin.table())
     job = Job(recipe, source, held_out, device, group, resume, max_iterations, click.echo)
     kept = job.train(begin, out) if prune is None else job.compress(begin, out, prune, prune_steps)
-    if group.leads and to_caffe:
+    if group.leads and to_caffe and isinstance(kept, ICNet):
         for path in write_caffe_models(out, "icnet", kept):
             click.echo(path)
 

@@ -14,7 +14,7 @@ from prototxt.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet.checkpoints import read_checkpoint
 
-from .build import Start
+from .build import Network, Start
 from .data import Source
 from .log import Log
 from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
@@ -49,7 +49,7 @@ class Job:
     until: int | None = None
     show: Callable[[str], None] = print
 
-    def train(self, begin: Start, out: Path) -> ICNet:
+    def train(self, begin: Start, out: Path) -> Network:
         """Train a net, with everything in the folder ``out``.
 
         Returns:
@@ -80,7 +80,12 @@ class Job:
             self.show(f"{out}: {trainer.iteration} iterations")
         self.group.total(0)  # the leading process has written
         best = out / BEST_WEIGHTS
-        return read_checkpoint(best if best.exists() else out / LAST_WEIGHTS).model(aux=True)
+        checkpoint = read_checkpoint(best if best.exists() else out / LAST_WEIGHTS)
+        kept = trainer.kept
+        if isinstance(kept, ICNet):
+            return checkpoint.model(aux=True)
+        kept.load_state_dict(checkpoint.state)
+        return kept.eval()
 
     def compress(self, begin: Start, out: Path, rate: float, steps: int) -> ICNet:
         """Prune a net in steps, and train it after each with the whole recipe; see :mod:`training.prune`.
@@ -102,7 +107,9 @@ class Job:
                 self.show(f"step {number} of {steps}: {_parameters(smaller):,} parameters, {share:.1%} of before")
             new = begin.new if number == 1 else ()
             folder = out if number == steps else out / f"step-{number}"
-            net = self.train(dataclasses.replace(begin, model=smaller, new=new), folder)
+            trained = self.train(dataclasses.replace(begin, model=smaller, new=new), folder)
+            assert isinstance(trained, ICNet)
+            net = trained
         return net
 
 

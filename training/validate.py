@@ -1,4 +1,4 @@
-"""Validation: the official protocol, on a net in the middle of its training."""
+"""Validation: the network's own protocol, on a net in the middle of its training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 
 from evaluation.distributed import Group
 from evaluation.network import Network
-from evaluation.protocols import Prediction, Settings, Tally, Truth
-from evaluation.protocols.official import Official
+from evaluation.protocols import Prediction, Settings, Tally, Truth, protocol
 from pytorch_icnet.icnet import legal_sizes
 
 from .build import Network as Trainable
@@ -21,7 +20,7 @@ from .losses import CascadeLoss
 
 @dataclass(frozen=True)
 class Validation:
-    """Fractions of 1, and the mean over the images of the loss at 1/4."""
+    """Fractions of 1, and the mean over the images of the loss of the scores that are evaluated."""
 
     mean_iou: float
     pixel_accuracy: float
@@ -36,7 +35,7 @@ def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
 
 
 def validate(model: Trainable, source: Source, device: torch.device, group: Group | None = None) -> Validation:
-    """Score a net on labelled images as ``icnet-eval`` does, with the net's own ``input_size``.
+    """Score a net on labelled images as ``icnet-eval`` does, with the net's own protocol and ``input_size``.
 
     Args:
         model: left as it is.
@@ -50,20 +49,21 @@ def validate(model: Trainable, source: Source, device: torch.device, group: Grou
     group = group or Group()
     module = copy.deepcopy(model).eval()
     network = Network(module, device, module.input_size, module.num_classes, {})
-    protocol = Official(Settings(table=source.table, input_size=module.input_size))
-    tally, criterion, losses = protocol.tally(), CascadeLoss((1.0,)), []
+    settings = Settings(table=source.table, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+    own = protocol(network.protocol, settings)
+    tally, criterion, losses = own.tally(), CascadeLoss((1.0,)), []
     for index in group.share(range(len(source.entries))):
         rgb, labels = source.read(index)
         size = (labels.shape[0], labels.shape[1])
-        (view,) = protocol.views(size)
-        logits = network.logits(view.blob(rgb), view)
-        prediction: Prediction = protocol.finish([logits], size)
-        tally.add(index, protocol.measure(prediction, Truth(labels), source.entries[index].image))
-        losses.append(float(criterion([logits.planes[None]], torch.from_numpy(labels)[None])))
+        views = own.views(size)
+        logits = [network.logits(view.blob(rgb), view) for view in views]
+        prediction: Prediction = own.finish(logits, size)
+        tally.add(index, own.measure(prediction, Truth(labels), source.entries[index].image))
+        losses.append(float(criterion([logits[0].planes[None]], torch.from_numpy(labels)[None])))
     shares = group._all((tally.as_data(), losses))
-    total = protocol.tally()
+    total = own.tally()
     for data, _ in shares:
-        total.merge(Tally.from_data(protocol, data))
+        total.merge(Tally.from_data(own, data))
     result = total.result()
     return Validation(
         result["mean_iou"], result["pixel_accuracy"], float(np.mean([x for _, each in shares for x in each]))

@@ -45,9 +45,9 @@ def test_other_classes_make_new_heads_and_keep_the_rest() -> None:
     assert ["conv6_cls", "0", "1"] in [line.split() for line in table]
 
 
-def test_networks_of_the_relatives_are_refused() -> None:
-    with pytest.raises(InputError, match="liminn, which cannot be trained here"):
-        build.start(read_recipe("liminn"), 19)
+def test_networks_of_the_relatives_have_one_width() -> None:
+    with pytest.raises(InputError, match="liminn has one width alone"):
+        build.start(read_recipe("liminn", ["model.width=0.5"]), 19)
 
 
 def test_frozen_layers_stay() -> None:

@@ -58,7 +58,7 @@ def test_fine_tuning_to_other_classes_shows_what_was_loaded(root: Path, tmp_path
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--recipe", "mmseg-r18-80k"), "mmseg-r18, which cannot be trained here"),
+        (("--recipe", "mmseg-r18-80k"), "mmseg-r18 has one width alone"),
         (("--set", "optimizer.lrr=1"), "did you mean optimizer.lr?"),
         (("--set", "data.crop=[64,64]"), "nearest legal heights are 40 and 65"),
         (("--list", "missing.txt"), "no such list"),
