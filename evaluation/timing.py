@@ -138,6 +138,8 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     if protocol == FAMILY:
+        if per_layer or batch != 1 or image is not None or no_rewrite or backend != "auto":
+            raise click.UsageError("--protocol mmseg times networks as they are, on single made-up images, not layers")
         with arithmetic(precision):
             text, results = timing_mmseg.benchmark(
                 weights,
@@ -146,6 +148,7 @@ def main(
                 iterations=iterations or timing_mmseg.TIMED,
                 warmup=warmup,
                 dtype=PRECISIONS[precision],
+                training_gb=_training_gb if target.type == "cuda" else None,
             )
         _publish(text, results, log, json_file)
         return
@@ -195,6 +198,16 @@ def _publish(text: str, results: Mapping[str, Any], log: Path, json_file: Path |
     if json_file:
         with whole_file(json_file) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def _training_gb(network: str) -> float:
+    """Of training one of mmsegmentation's networks as it was measured for publication, on a GPU."""
+    from training import memory
+    from training.recipes import read_recipe
+
+    recipe = read_recipe(f"{network}-80k")
+    cost = memory.measure(recipe, memory.PUBLISHED_SIZE, memory.PUBLISHED_BATCH, torch.device("cuda"))
+    return cost.peak / 2**30
 
 
 def _road(run: Engine, image: Path | None, iterations: int, warmup: int) -> dict[str, Times] | None:

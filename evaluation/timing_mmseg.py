@@ -7,7 +7,6 @@ it calls fps is their number over the sum of their times.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from prototxt.errors import InputError
 from pytorch_icnet import console
 from pytorch_icnet.known_weights import of_network
 from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
+
+from .passes import Times, time_forward
 
 __all__ = ["DEPTHS", "FAMILY", "INPUT_SIZE", "TIMED", "WARM_UP", "benchmark"]
 
@@ -60,14 +61,14 @@ def benchmark(
     torch.backends.cudnn.benchmark = False
     rows = []
     for network in _networks(weights):
-        seconds = _seconds(network.to(device, dtype).eval(), device, size, iterations, warmup)
+        times = _time(network.to(device, dtype).eval(), device, size, iterations, warmup)
         name = f"mmseg-r{network.depth}"
         rows.append(
             {
                 "network": name,
                 "weights": network.provenance or None,
-                "fps": iterations / sum(seconds),
-                "ms": [1000 * each for each in seconds],
+                "fps": 1000 * iterations / sum(times.passes),
+                "ms": times.passes,
                 "training_gb": None if training_gb is None else training_gb(name),
                 "published": _published(name),
             }
@@ -98,22 +99,14 @@ def _networks(weights: Path | None) -> Iterator[MMSegICNet]:
     yield network
 
 
-def _seconds(
-    network: nn.Module, device: torch.device, size: tuple[int, int], iterations: int, warmup: int
-) -> list[float]:
+def _time(network: nn.Module, device: torch.device, size: tuple[int, int], iterations: int, warmup: int) -> Times:
     dtype = next(network.parameters()).dtype
     image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
-    wait: Callable[[], None] = (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
-    seconds = []
-    with torch.inference_mode():
-        for number in range(warmup + iterations):
-            wait()
-            start = time.perf_counter()
-            network(image.to(device, dtype)).softmax(1).argmax(1).cpu()
-            wait()
-            if number >= warmup:
-                seconds.append(time.perf_counter() - start)
-    return seconds
+
+    def label_map(image: torch.Tensor) -> torch.Tensor:
+        return network(image.to(device, dtype)).softmax(1).argmax(1).cpu()  # type: ignore[no-any-return]
+
+    return time_forward(label_map, image, iterations, warmup)
 
 
 def _published(name: str) -> dict[str, Any]:

@@ -11,11 +11,13 @@ import torch
 from click.testing import CliRunner, Result
 
 import pytorch_icnet
-from evaluation import timing_mmseg
+from evaluation import timing, timing_mmseg
 from evaluation.timing import main
 from pytorch_icnet import ICNet
 from pytorch_icnet.known_weights import KNOWN_WEIGHTS
 from pytorch_icnet.relatives.mmseg import MMSegICNet
+from training import memory
+from training.recipes import Recipe
 
 SMALL = ("--height", 32, "--width", 64, "--device", "cpu")
 
@@ -87,9 +89,9 @@ def test_given_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_use(tmp_path: Path) -> None:
-    for option in (("--per-layer",), ("--batch", 2)):
+    for option in (("--per-layer",), ("--batch", 2), ("--no-rewrite",), ("--backend", "eager")):
         result = run(tmp_path, *option)
-        assert result.exit_code == 2 and "single images and no layers" in result.stderr
+        assert result.exit_code == 2 and "networks as they are" in result.stderr
     result = run(tmp_path, "--height", 13, "--width", 64, "--device", "cpu")
     assert result.exit_code == 1 and "at least 14x14" in result.stderr
     assert not (tmp_path / "time.log").exists()
@@ -97,3 +99,15 @@ def test_wrong_use(tmp_path: Path) -> None:
 
 def test_no_speed_is_published_for_the_originals() -> None:
     assert timing_mmseg._published(KNOWN_WEIGHTS[0].net) == {}
+
+
+def test_memory_is_that_of_the_published_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(recipe: Recipe, size: tuple[int, int], batch: int, device: torch.device) -> memory.Cost:
+        asked.append((recipe.model.network, size, batch, device.type))
+        return memory.Cost(size, batch, 3 << 29, 1.0)
+
+    monkeypatch.setattr(memory, "measure", measured)
+    assert timing._training_gb("mmseg-r18") == 1.5
+    assert asked == [("mmseg-r18", (832, 832), 2, "cuda")]
