@@ -1,12 +1,9 @@
-"""Reading ICNet from any file that holds one, told apart by its content, and writing it as safetensors."""
+"""Reading ICNet and its relatives from any file that holds one, told apart by its content; writing safetensors."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,42 +18,23 @@ from converter.summary import outputs_of
 from prototxt import read_weights
 from prototxt.errors import InputError, WeightsError
 
+from . import relatives, torch_files
 from .caffe_weights import state_of, translate_icnet
 from .icnet import INPUT_SIZE, ICNet, folded
-from .known_weights import by_md5
+from .provenance import Provenance
 from .pyramid import Pyramid
+from .relatives import semseg
+from .relatives.closest import explanation
 
+__all__ = ["ICNET", "Checkpoint", "Provenance", "icnet", "load", "read_checkpoint", "write_checkpoint"]
 
-@dataclass(frozen=True)
-class Provenance:
-    """Where weights come from.
-
-    Attributes:
-        file: name of the original file, without folders.
-        md5, sha256: of the original file, hexadecimal.
-        known: name of the published file with this md5, or None.
-    """
-
-    file: str
-    md5: str
-    sha256: str
-    known: str | None
-
-    @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> Provenance:
-        """Read a file once and take its sums."""
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        with Path(path).open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                md5.update(chunk)
-                sha256.update(chunk)
-        known = by_md5(md5.hexdigest())
-        return cls(Path(path).name, md5.hexdigest(), sha256.hexdigest(), known.file if known else None)
+ICNET = "icnet"
+"""``architecture`` of Caffe's net; the relatives' are the keys of :data:`pytorch_icnet.relatives.FAMILIES`."""
 
 
 @dataclass
 class Checkpoint:
-    """An ICNet's state dict, under Caffe's layer names, and what belongs to it."""
+    """The state dict of an ICNet, under Caffe's layer names, or of a relative, under its own; what belongs to it."""
 
     state: dict[str, torch.Tensor]
     provenance: Provenance
@@ -64,16 +42,53 @@ class Checkpoint:
     input_size: tuple[int, int] = INPUT_SIZE
     notes: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def architecture(self) -> str:
+        """:data:`ICNET`, or the family of a relative, by keys and shapes."""
+        family = relatives.family_of(self.state)
+        return ICNET if family is None else family.FAMILY
+
+    def network(self, *, aux: bool = False, caffe_faithful: bool = False) -> nn.Module:
+        """The net of these weights, as published and in eval mode.
+
+        Args:
+            aux: see :meth:`model`; relatives have the auxiliary heads of their file.
+            caffe_faithful: of pytorch-semseg's and Supervisely's weights, the net with Caffe's stride.
+
+        Raises:
+            WeightsError: keys are missing or unknown, or shapes disagree.
+            InputError: ``caffe_faithful`` for other weights.
+        """
+        if caffe_faithful and self.architecture != semseg.FAMILY:
+            raise InputError(
+                f"{self.provenance.file}: only pytorch-semseg's and Supervisely's ICNets have a Caffe-faithful form, "
+                f"but this is {relatives.NAMES.get(self.architecture, 'ICNet')}"
+            )
+        try:
+            relative: Any = relatives.build(self.state, caffe_faithful=caffe_faithful)
+        except WeightsError as error:
+            raise WeightsError(f"{self.provenance.file}: {error}") from error
+        if relative is None:
+            return self.model(aux=aux)
+        relative.input_size = self.input_size
+        relative.provenance = dataclasses.asdict(self.provenance)
+        return relative.eval()  # type: ignore[no-any-return]
+
     def model(self, *, aux: bool = False) -> ICNet:
-        """The net of these weights, in eval mode; its form, classes and channels follow from the shapes.
+        """Caffe's net of these weights, in eval mode; its form, classes and channels follow from the shapes.
 
         Args:
             aux: with the auxiliary heads, which are left out otherwise; random where the file has none.
 
         Raises:
-            WeightsError: keys are missing or unknown, or shapes disagree; names all of them.
+            WeightsError: keys are missing or unknown, or shapes disagree; names all of them. Or of a relative.
         """
         state = self.state
+        if self.architecture != ICNET:
+            name = relatives.NAMES[self.architecture]
+            raise WeightsError(f"{self.provenance.file}: holds {name}, not Caffe's; pytorch_icnet.load reads it")
+        if "conv6_cls.weight" not in state and "conv5_4_k1.weight" not in state:
+            raise WeightsError(f"{self.provenance.file}: {explanation(state)}")
         merged = not any("/bn." in key for key in state)
         channels = {key.removesuffix(".weight"): value.shape[0] for key, value in state.items() if value.dim() == 4}
         model = ICNet(
@@ -99,15 +114,15 @@ class Checkpoint:
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """The ICNet in a caffemodel (binary or HDF5), a safetensors file or a torch checkpoint, by its content.
+    """The ICNet or relative in a caffemodel (binary or HDF5), a safetensors file or a torch checkpoint, by content.
 
     Raises:
         InputError: no such file, or not an ICNet; one line that says what it is and what to do.
     """
     path = Path(path)
     kind = _kind(path)
-    if kind == "zip":
-        return _read_torch(path)
+    if kind == "torch":
+        return _of_state(path, torch_files.read_state(path))
     if kind == "safetensors":
         return _of_safetensors(path, *load_state(path))
     blobs = read_weights(path)
@@ -117,7 +132,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a safetensors file, whole or not at all, with the provenance in its metadata."""
     metadata = {
-        "architecture": "icnet",
+        "architecture": checkpoint.architecture,
         "provenance": dataclasses.asdict(checkpoint.provenance),
         "input_size": checkpoint.input_size,
         "pyramid": None if checkpoint.pyramid is None else {k: list(v) for k, v in checkpoint.pyramid.items()},
@@ -160,22 +175,30 @@ def icnet(
     return folded(model) if merged else model
 
 
-def load(path: str | os.PathLike[str]) -> nn.Module:
+def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Module:
     """The network in any supported file, told apart by its content, as published and in eval mode.
 
-    ``forward(x)`` gives the tensor that the published net gives. ``num_classes``, ``input_size`` (height, width) and
-    ``provenance`` (a dict) are attributes. Of a safetensors file with any other Caffe net it is the graph that
-    :func:`converter.load_caffe` gives, whose ``forward`` may take and give several tensors.
+    ``forward(x)`` gives the tensor that the published net gives as its first output. ``num_classes``, ``input_size``
+    (height, width) and ``provenance`` (a dict) are attributes; relatives also have ``pixels`` and ``protocol``. Of a
+    safetensors file with any other Caffe net it is the graph that :func:`converter.load_caffe` gives, whose ``forward``
+    may take and give several tensors.
+
+    Args:
+        path: a caffemodel, a safetensors file or a torch checkpoint.
+        caffe_faithful: of pytorch-semseg's and Supervisely's weights, the net with Caffe's stride; other files are
+            refused.
 
     Raises:
         InputError: the file cannot be used.
     """
     path = Path(path)
     if _kind(path) != "safetensors":
-        return read_checkpoint(path).model()
+        return read_checkpoint(path).network(caffe_faithful=caffe_faithful)
     state, own = load_state(path)
     if own.get("architecture") != CAFFE:
-        return _of_safetensors(path, state, own).model()
+        return _of_safetensors(path, state, own).network(caffe_faithful=caffe_faithful)
+    if caffe_faithful:
+        raise InputError(f"{path}: a net of Caffe, which has no other form")
     graph = graph_of(state, own, str(path))
     net = net_of(graph)
     sizes = [shape[2:] for shape in net.inputs.values() if len(shape) == 4]
@@ -189,15 +212,24 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
 
 
 def _kind(path: Path) -> str:
-    """What the first bytes of a file say that it is: ``"zip"`` (torch), ``"safetensors"`` or something else, ``""``."""
+    """What the first bytes of a file say that it is: ``"torch"``, ``"safetensors"`` or something else, ``""``."""
     try:
         with path.open("rb") as stream:
             head = stream.read(16)
-        if head[:2] == b"PK":
-            return "zip"
+        if head[:2] == b"PK" or torch_files.is_legacy(head):
+            return "torch"
         return "safetensors" if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size else ""
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _of_state(path: Path, state: dict[str, torch.Tensor]) -> Checkpoint:
+    return Checkpoint(state, Provenance.of(path), input_size=_input_size(state))
+
+
+def _input_size(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:
+    family = relatives.family_of(state)
+    return INPUT_SIZE if family is None else family.INPUT_SIZE
 
 
 def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str, Any]) -> Checkpoint:
@@ -205,7 +237,7 @@ def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str
         raise WeightsError(f"{path}: holds another net than ICNet; pytorch_icnet.load reads it")
     try:
         provenance = Provenance(**own["provenance"]) if "provenance" in own else Provenance.of(path)
-        size = tuple(int(n) for n in own.get("input_size", INPUT_SIZE))
+        size = tuple(int(n) for n in own.get("input_size", _input_size(state)))
         pyramid = own.get("pyramid")
         pyramid = None if pyramid is None else {str(k): tuple(int(n) for n in v) for k, v in pyramid.items()}
     except (ValueError, TypeError, AttributeError) as error:
@@ -213,38 +245,6 @@ def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str
     if len(size) != 2:
         raise WeightsError(f"{path}: its metadata give the input size {size}, expected (height, width)")
     return Checkpoint(state, provenance, pyramid, (size[0], size[1]))
-
-
-def _read_torch(path: Path) -> Checkpoint:
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path}: holds Python objects other than tensors, which could run code on loading and are refused; "
-            "save the state dict alone"
-        ) from error
-    except (RuntimeError, zipfile.BadZipFile, EOFError, ValueError, KeyError) as error:
-        if _is_program(path):
-            raise WeightsError(
-                f"{path}: a program of torch.export, which could run code on loading and is refused; if you trust it, "
-                "torch.export.load reads it"
-            ) from error
-        raise WeightsError(f"{path}: not a whole torch checkpoint: {str(error).splitlines()[0]}") from error
-    while isinstance(loaded, Mapping) and (
-        inner := next((k for k in ("state_dict", "model_state") if k in loaded), None)
-    ):
-        loaded = loaded[inner]
-    if not isinstance(loaded, Mapping) or not all(isinstance(value, torch.Tensor) for value in loaded.values()):
-        raise WeightsError(f"{path}: holds no state dict of tensors")
-    return Checkpoint({str(key).removeprefix("module."): value for key, value in loaded.items()}, Provenance.of(path))
-
-
-def _is_program(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as file:
-            return any(name.endswith("/archive_format") for name in file.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
 
 
 def _load(model: ICNet, state: Mapping[str, torch.Tensor], source: str) -> None:

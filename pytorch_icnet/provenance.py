@@ -1,0 +1,37 @@
+"""Where weights come from."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .known_weights import by_md5
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """A file of weights and its sums.
+
+    Attributes:
+        file: name of the original file, without folders.
+        md5, sha256: of the original file, hexadecimal.
+        known: name of the published file with this md5, or None.
+    """
+
+    file: str
+    md5: str
+    sha256: str
+    known: str | None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Provenance:
+        """Read a file once and take its sums."""
+        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        with Path(path).open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                md5.update(chunk)
+                sha256.update(chunk)
+        known = by_md5(md5.hexdigest())
+        return cls(Path(path).name, md5.hexdigest(), sha256.hexdigest(), known.file if known else None)
