@@ -1,4 +1,4 @@
-"""Training mmsegmentation's ICNet: it learns, it is written, it begins with files of several kinds."""
+"""Training the relatives, mmsegmentation's first: they learn, are written, begin with files of several kinds."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from torch import nn
 from prototxt.errors import InputError
 from pytorch_icnet.checkpoints import read_checkpoint
 from pytorch_icnet.relatives import mmseg
+from pytorch_icnet.relatives.liminn import LiminnICNet
 from pytorch_icnet.relatives.mmseg import MMSegICNet
 from pytorch_icnet.relatives.resnet import ResNet
+from pytorch_icnet.relatives.semseg import SemSegICNet
 from training.build import freeze, parameter_groups, start
 from training.cli import main
 from training.data import Batch, source_of
@@ -122,6 +124,25 @@ def test_a_resnet_of_imagenet(tmp_path: Path) -> None:
     assert not any(name.startswith("backbone.backbone.") for name in begin.new)
     found = begin.model.state_dict()
     assert all(torch.equal(found[f"backbone.backbone.{key}"], value) for key, value in resnet.state_dict().items())
+
+
+def test_liminn_with_a_resnet_of_imagenet(tmp_path: Path) -> None:
+    source = LiminnICNet().pretrained.state_dict()
+    torch.save(source, tmp_path / "resnet50-25c4b509.pth")
+    begin = start(read_recipe("liminn"), 19, tmp_path / "resnet50-25c4b509.pth")
+    assert all(name.startswith("pretrained.") for name in begin.loaded)
+    assert begin.new and all(name.startswith(("conv_sub1.", "head.")) for name in begin.new)
+    assert torch.equal(begin.model.state_dict()["pretrained.fc.weight"], source["fc.weight"])
+
+
+def test_supervisely_for_other_classes(tmp_path: Path) -> None:
+    source = SemSegICNet(19).state_dict()
+    torch.save(source, tmp_path / "model.pt")
+    begin = start(read_recipe("supervisely"), 3, tmp_path / "model.pt")
+    heads = ("classification", "cff_sub24.low_classifier_conv", "cff_sub12.low_classifier_conv")
+    assert set(begin.new) == set(heads)
+    found = begin.model.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in source.items() if key.rpartition(".")[0] not in heads)
 
 
 def test_old_prefix(tmp_path: Path) -> None:
