@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pytorch_icnet import console
+from pytorch_icnet.runtime import BACKENDS
 
 from .distributed import LOST, Group, processes
 from .expect import TOLERANCE
@@ -87,6 +88,10 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
 @click.option("--save-root", type=_FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What computes the net."
+)
+@click.option("--rewrite/--no-rewrite", default=True, help="Whether to apply the exact rewrites.  [default: yes]")
 @click.option(
     "--protocol",
     "protocols",

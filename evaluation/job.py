@@ -130,6 +130,9 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         _device(options, group),
         input_size=options.input_size,
         num_classes=options.num_classes if table is None else table.num_classes,
+        backend=options.backend,
+        rewrite=options.rewrite,
+        processes=group.local_size,
     )
     table = table or plain_table(network.num_classes)
     scoring = Scoring(_protocols(options, table, network), table, options.data_root, options.label_kind)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -16,16 +18,25 @@ from prototxt.errors import InputError
 from pytorch_icnet import ICNet, console
 from pytorch_icnet.icnet import legal_sizes
 from pytorch_icnet.imaging.pixels import CAFFE, Pixels
+from pytorch_icnet.runtime import Engine, engine, rewritten
+from pytorch_icnet.runtime.cache import Unavailable
 
 from .protocols import DEFAULT, PROTOCOLS, Logits, View
 
 Size = tuple[int, int]
 """Height and width."""
 
+EAGER, NATIVE = "eager", "native"
+"""Backends of :func:`pytorch_icnet.runtime.engine`. These two give the same scores whatever the number of threads: the
+first because each image runs in one."""
+
 
 @dataclass(frozen=True)
 class Network:
-    """A network in eval mode, and what belongs to it."""
+    """A network in eval mode, and what belongs to it.
+
+    ``backend`` is what computes the scores: "eager" calls the module, in the thread that asks.
+    """
 
     module: nn.Module
     device: torch.device
@@ -33,6 +44,15 @@ class Network:
     """Of the blob, for protocols that resize every image to one size."""
     num_classes: int
     provenance: dict[str, Any]
+    backend: str = EAGER
+    automatic: bool = False
+    """Whether sizes that the backend cannot compute are left to "eager"."""
+    threads: int = 1
+    """In which another backend computes."""
+    rewritten: bool = False
+    """Whether the exact rewrites were applied."""
+    _engines: dict[Size, Engine | None] = field(default_factory=dict, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def pixels(self) -> Pixels | None:
@@ -58,11 +78,31 @@ class Network:
         """The scores of one blob, 1x3xHxW: at a quarter of the resolution where the network offers them."""
         quarter = getattr(self.module, "quarter_scores", None)
         with torch.inference_mode():
-            scores: torch.Tensor = (quarter or self.module)(blob.to(self.device))
+            run = self.engine((blob.shape[2], blob.shape[3])) or quarter or self.module
+            scores: torch.Tensor = run(blob.to(self.device))
             planes = scores[0].float().cpu()
         if planes.shape[0] != self.num_classes:
             raise InputError(f"the model scores {planes.shape[0]} classes, expected {self.num_classes}")
         return Logits(planes, view.size, quarter=quarter is not None)
+
+    def engine(self, size: Size) -> Engine | None:
+        """The network made ready for blobs of one size by a backend, kept for the next of them; None: by none."""
+        if self.backend == EAGER:
+            return None
+        with self._lock:
+            if size not in self._engines:
+                self._engines[size] = self._ready(size)
+            return self._engines[size]
+
+    def _ready(self, size: Size) -> Engine | None:
+        try:
+            return engine(
+                self.module, self.device, size=size, backend=self.backend, rewrite=False, threads=self.threads
+            )
+        except Unavailable:
+            if self.automatic:
+                return None
+            raise
 
     def as_data(self) -> dict[str, Any]:
         """For reports, and for telling two runs apart."""
@@ -73,11 +113,20 @@ class Network:
             "device": self.device.type,
             "device_name": console.device_name(self.device),
             "precision": "float32",
+            "backend": self.backend,
+            "rewritten": self.rewritten,
         }
 
 
 def open_network(
-    weights: Path, device: torch.device, *, input_size: Size | None = None, num_classes: int | None = None
+    weights: Path,
+    device: torch.device,
+    *,
+    input_size: Size | None = None,
+    num_classes: int | None = None,
+    backend: str = "auto",
+    rewrite: bool = True,
+    processes: int = 1,
 ) -> Network:
     """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
 
@@ -86,9 +135,12 @@ def open_network(
         device: where to compute.
         input_size: height and width of the blobs; None: those that belong to the weights.
         num_classes: None: the network's.
+        backend: of :func:`pytorch_icnet.runtime.engine`; "auto": "native" where it runs, else "eager".
+        rewrite: apply the exact rewrites, see :func:`pytorch_icnet.runtime.rewritten`.
+        processes: that share this machine.
 
     Raises:
-        InputError: the file cannot be used, or is for another number of classes.
+        InputError: the file or the backend cannot be used, or the file is for another number of classes.
     """
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
@@ -101,7 +153,26 @@ def open_network(
     if size is None:
         raise InputError(f"{weights}: says nothing of an input size; give --input-size H W")
     provenance = dict(getattr(module, "provenance", None) or {})
-    return Network(module.to(device).eval(), device, (int(size[0]), int(size[1])), classes, provenance)
+    module = module.to(device).eval()
+    network = Network(
+        rewritten(module) if rewrite else module,
+        device,
+        (int(size[0]), int(size[1])),
+        classes,
+        provenance,
+        NATIVE if backend == "auto" else backend,
+        automatic=backend == "auto",
+        threads=cores(processes),
+        rewritten=rewrite,
+    )
+    if network.engine(network.input_size) is None:
+        return dataclasses.replace(network, backend=EAGER)
+    return network
+
+
+def cores(processes: int) -> int:
+    """Of the processor, for each of the processes that share it."""
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
 @dataclass(frozen=True)
@@ -113,19 +184,20 @@ class Threads:
     finish: int
 
     @classmethod
-    def for_device(cls, device: torch.device, processes: int = 1, workers: int | None = None) -> Threads:
+    def of(cls, network: Network, processes: int = 1, workers: int | None = None) -> Threads:
         """A good choice for this machine.
 
-        On the processor the net of each image runs in one thread, and several images run beside each other: the sums
-        of a convolution, and with them the last bits of the scores, depend on the number of threads, but the results
-        of a run must not. Beside a GPU the processor's work is the slower part.
+        On the processor PyTorch runs the net of each image in one thread, and several images beside each other: the
+        sums of its convolutions, and with them the last bits of the scores, depend on the number of threads, but the
+        results of a run must not. Other backends take all threads for one image. Beside a GPU the processor's work is
+        the slower part.
 
         Args:
-            device: where the net runs.
+            network: what runs.
             processes: that share this machine.
-            workers: images in the net at once, on the processor; None: one per core, at most 8.
+            workers: images in the net at once, on the processor; None: one per core, at most 8, where PyTorch runs it.
         """
-        cores = max(1, (os.cpu_count() or 1) // processes)
-        if device.type == "cpu":
-            return cls(1, workers or min(cores, 8), max(1, min(cores, 8) // 2))
-        return cls(min(cores, 8), 1, min(cores, 8))
+        own = min(cores(processes), 8)
+        if network.device.type == "cpu":
+            return cls(1, workers or (own if network.backend == EAGER else 1), max(1, own // 2))
+        return cls(own, 1, own)

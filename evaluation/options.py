@@ -23,6 +23,8 @@ class Options:
     input_size: Size | None
     save_root: Path | None
     device: str
+    backend: str
+    rewrite: bool
     protocols: tuple[str, ...]
     """None named: the one that belongs to the network."""
     scales: tuple[float, ...]

@@ -79,7 +79,7 @@ class Run:
     log: Log
     group: Group = field(default_factory=Group)
     workers: int | None = None
-    """See :meth:`evaluation.network.Threads.for_device`."""
+    """See :meth:`evaluation.network.Threads.of`."""
 
     def settings(self) -> dict[str, Any]:
         """What all results have in common; another run goes on only with the same."""
@@ -145,7 +145,7 @@ class Run:
         left = [item for item in items if item[0] not in kept]
         share = Share({protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept))
         first = next(iter(share.tallies.values()))
-        threads = Threads.for_device(self.network.device, self.group.local_size, self.workers)
+        threads = Threads.of(self.network, self.group.local_size, self.workers)
 
         def note(work: Work) -> None:
             journal.add(Finished(work.entry.image, work.inputs, work.files, work.records))
@@ -198,7 +198,7 @@ class Run:
     def _timing(self, share: Share, wall_s: float) -> dict[str, Any]:
         """What may differ between two runs that are otherwise equal."""
         count = share.predicted
-        threads = Threads.for_device(self.network.device, self.group.local_size, self.workers)
+        threads = Threads.of(self.network, self.group.local_size, self.workers)
         return {
             "images": count,
             "kept": share.kept,

@@ -136,7 +136,8 @@ def engine(
         cache_dir: a folder for compiled code that nobody else can enter; None: one in the user's home.
 
     Raises:
-        InputError: the file, size, precision or folder cannot be used; or the backend that was asked for.
+        InputError: the file, size, precision or folder cannot be used.
+        Unavailable: the backend that was asked for cannot be used.
     """
     device = torch.device(device)
     check(precision, device)
@@ -163,7 +164,7 @@ def _built(request: Request, backend: str) -> tuple[str, Run, list[str]]:
     """The backend that is taken, ready to run, and notes about those that were wanted."""
     builders = BUILDERS if request.device.type == "cpu" else GPU_BUILDERS
     if backend != "auto" and backend not in builders:
-        raise InputError(f"backend {backend} is for the processor; a GPU has {' and '.join(GPU_BUILDERS)}")
+        raise Unavailable(f"backend {backend} is for the processor; a GPU has {' and '.join(GPU_BUILDERS)}")
     wanted = list(builders) if backend == "auto" else [backend, *([FALLBACK] if backend == "torch" else [])]
     reasons = []
     for name in wanted:
