@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
@@ -15,9 +16,13 @@ from .settings import Settings
 
 IMAGE = "image"
 _IMAGES = ("image/png", "image/jpeg", "image/jpg", "application/octet-stream")
-_FORM = "multipart/form-data"
+_FORM, _URL_ENCODED = "multipart/form-data", "application/x-www-form-urlencoded"
+_FIELDS = 8
 _DRAINED = 2.0
 """Seconds for which what a client still sends is read and thrown away, so that it comes to see the answer."""
+
+_HANG_UP = {"Connection": "close"}
+"""With answers that are given before all of the request was read."""
 
 
 class Memory:
@@ -53,19 +58,28 @@ class Body:
             data = b"".join([chunk async for chunk in self._chunks()])
         else:
             await self._drain()
-            raise HTTPException(415, f"expected an image (PNG or JPEG), or a form with the part `{IMAGE}`")
+            expected = f"expected an image (PNG or JPEG), or a form with the part `{IMAGE}`"
+            raise HTTPException(415, expected, _HANG_UP)
         if not data:
             raise HTTPException(400, "no image: the request is empty")
         return data
 
     async def form(self) -> dict[str, bytes]:
         """The parts of a form, by name; none where the body is empty."""
+        if self._media_type == _URL_ENCODED:
+            text = b"".join([chunk async for chunk in self._chunks()])
+            try:
+                return {name: value.encode() for name, value in parse_qsl(text.decode(), max_num_fields=_FIELDS)}
+            except ValueError as error:
+                raise HTTPException(400, "a damaged form") from error
         if self._media_type != _FORM:
             if [chunk async for chunk in self._chunks()]:
                 raise HTTPException(415, f"expected a form ({_FORM})")
             return {}
         limit = self._settings.max_bytes
-        parser = MultiPartParser(self._request.headers, self._chunks(), max_files=4, max_fields=8, max_part_size=limit)
+        parser = MultiPartParser(
+            self._request.headers, self._chunks(), max_files=4, max_fields=_FIELDS, max_part_size=limit
+        )
         try:
             form = await parser.parse()
         except MultiPartException as error:
@@ -84,7 +98,7 @@ class Body:
         limit = self._settings.max_bytes
         if _declared(self._request) > limit:
             await self._drain()
-            raise HTTPException(413, f"the request has more than {limit} bytes")
+            raise HTTPException(413, f"the request has more than {limit} bytes", _HANG_UP)
         more = True
         while more:
             message = await self._receive()
@@ -93,9 +107,9 @@ class Body:
             self._memory.taken += len(chunk)
             if self._taken > limit:
                 await self._drain()
-                raise HTTPException(413, f"the request has more than {limit} bytes")
+                raise HTTPException(413, f"the request has more than {limit} bytes", _HANG_UP)
             if self._memory.taken > self._memory.limit:
-                raise HTTPException(429, "too many requests at once", {"Retry-After": "1"})
+                raise HTTPException(429, "too many requests at once", {"Retry-After": "1", **_HANG_UP})
             if chunk:
                 yield chunk
 
@@ -104,7 +118,7 @@ class Body:
             message = await asyncio.wait_for(self._request.receive(), max(0.0, self._deadline - time.monotonic()))
         except (TimeoutError, asyncio.TimeoutError) as error:
             seconds = self._settings.timeout
-            raise HTTPException(408, f"the request did not arrive within {seconds:g} s") from error
+            raise HTTPException(408, f"the request did not arrive within {seconds:g} s", _HANG_UP) from error
         if message["type"] == "http.disconnect":
             raise HTTPException(400, "the client went away")
         return message

@@ -10,7 +10,7 @@ from jinja2 import Environment
 _TEMPLATE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
     """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>icnet-serve: paths</title>
-<meta name="viewport" content="width=device-width">
+<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 52rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 code { background: #eef; padding: .1em .3em; border-radius: 3px } h2 { margin-top: 2rem; font-size: 1.1rem }

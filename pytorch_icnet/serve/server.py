@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import socket
 from typing import Any
 
@@ -78,4 +79,6 @@ def run(model: Model, settings: Settings, host: str, port: int) -> None:
     address, chosen = listening.getsockname()[:2]
     shown = f"[{address}]" if ":" in address else address
     click.echo(f"serving {model.predictor.num_classes} classes at http://{shown}:{chosen}/")
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises the signal again after a proper end
+        signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run([listening])
