@@ -53,7 +53,6 @@ def write_weights_file(path: str | os.PathLike[str], model: Network, notes: dict
     began: Any = model.provenance or {"file": Path(path).name, "md5": "", "sha256": "", "known": None}
     provenance = Provenance(began["file"], began["md5"], began["sha256"], None)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    notes = {"architecture": getattr(model, "protocol", "icnet"), **notes}
     write_checkpoint(path, Checkpoint(state, provenance, getattr(model, "pyramid", None), model.input_size, notes))
 
 

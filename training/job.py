@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -81,11 +82,7 @@ class Job:
         self.group.total(0)  # the leading process has written
         best = out / BEST_WEIGHTS
         checkpoint = read_checkpoint(best if best.exists() else out / LAST_WEIGHTS)
-        kept = trainer.kept
-        if isinstance(kept, ICNet):
-            return checkpoint.model(aux=True)
-        kept.load_state_dict(checkpoint.state)
-        return kept.eval()
+        return cast(Network, checkpoint.network(aux=True))
 
     def compress(self, begin: Start, out: Path, rate: float, steps: int) -> ICNet:
         """Prune a net in steps, and train it after each with the whole recipe; see :mod:`training.prune`.
