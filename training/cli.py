@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_PATH = click.Path(path_type=Path)
 
 
 @console.command("icnet-train")
@@ -32,7 +33,8 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--val-list", help="Images to validate with; none: do not.  [default: all of the split val, if there]")
 @click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) of another data set.")
 @click.option("--label-kind", type=click.Choice(KINDS), help="What labels hold.  [default: what they are called]")
-@click.option("--weights", type=_FILE, help="Begin with these: a caffemodel, a safetensors file or a checkpoint.")
+@click.option("--supervisely", type=_FILE, help="A train configuration of Supervisely; --data-root is a project then.")
+@click.option("--weights", type=_PATH, help="Begin with these: a caffemodel, a safetensors file or a checkpoint.")
 @click.option("--out", type=_FOLDER, default=Path("training-out"), show_default=True, help="For checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out, where there is one.")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
@@ -48,7 +50,13 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="To measure: images per iteration.")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
 def main(
-    device: str, timeout: float, measure_memory: bool, size: tuple[int, int] | None, batch: int, **options: Any
+    device: str,
+    timeout: float,
+    measure_memory: bool,
+    size: tuple[int, int] | None,
+    batch: int,
+    supervisely: Path | None,
+    **options: Any,
 ) -> None:
     """Train ICNet with cascade label guidance; under torchrun on several GPUs.
 
@@ -64,7 +72,10 @@ def main(
     with processes(chosen.type, timeout) as group:
         if group.device != "cpu":
             chosen = torch.device(group.device)
-        _train(chosen, group, **options)
+        if supervisely is not None:
+            _train_supervisely(chosen, group, supervisely, options)
+        else:
+            _train(chosen, group, **options)
 
 
 def _measure(
@@ -146,6 +157,34 @@ def _train(
     if group.leads and to_caffe and isinstance(kept, ICNet):
         for path in write_caffe_models(out, "icnet", kept):
             click.echo(path)
+
+
+def _train_supervisely(device: torch.device, group: Group, config: Path, options: dict[str, Any]) -> None:
+    """The options that a configuration speaks for are refused."""
+    spoken_for = ("list_file", "val_list", "classes", "label_kind", "input_size", "prune", "to_caffe")
+    if (given := next((name for name in spoken_for if options[name]), None)) is not None:
+        flag = "--list" if given == "list_file" else f"--{given.replace('_', '-')}"
+        raise click.UsageError(f"{flag} does not go with --supervisely, whose configuration and project decide")
+    if options["root"] is None:
+        raise click.UsageError("--supervisely: give the project with --data-root")
+    _recipe("supervisely", options["changes"])
+    from pytorch_icnet.supervisely import read_project, read_train_config
+
+    from .supervisely import on_gpus, train
+
+    settings = read_train_config(config)
+    train(
+        settings,
+        read_project(options["root"]),
+        options["out"],
+        weights=options["weights"],
+        device=on_gpus(settings, device, group),
+        group=group,
+        changes=options["changes"],
+        resume=options["resume"],
+        until=options["max_iterations"],
+        show=click.echo,
+    )
 
 
 def _recipe(name: str, changes: tuple[str, ...]) -> Recipe:

@@ -135,12 +135,16 @@ class Trainer:
             log.step(
                 Row(self.iteration, loss, self.optimizer.param_groups[0]["lr"], time.perf_counter() - started, waited)
             )
-            if self.iteration % train.validate_every == 0 or self.iteration == last:
+            if self._due(last):
                 self._validate(log)
                 self.save()
             elif stop is not None and self.group.total(int(stop.wanted)):
                 self.save()
                 return
+
+    def _due(self, last: int) -> bool:
+        """Whether to validate now."""
+        return self.iteration % self.recipe.train.validate_every == 0 or self.iteration == last
 
     def step(self, passes: list[Batch]) -> float:
         """One step of the optimiser from the batches of one iteration; returns the mean loss of this process.
@@ -198,9 +202,9 @@ class Trainer:
         assert isinstance(self.average.module, build.Network)
         return self.average.module
 
-    def _validate(self, log: Log) -> None:
+    def _validate(self, log: Log) -> Validation | None:
         if self.held_out is None:
-            return
+            return None
         found: Validation = self.group.together(lambda: validate(self.kept, self.held_out, self.device, self.group))  # type: ignore[arg-type]
         self.schedule.observe(found.loss)
         log.validation(self.iteration, found)
@@ -208,6 +212,7 @@ class Trainer:
             self.best = found.mean_iou
             if self.group.leads:
                 write_weights_file(self.out / BEST_WEIGHTS, self.kept, self._notes())
+        return found
 
     def save(self) -> None:
         """Write the last weights and the state of the training."""

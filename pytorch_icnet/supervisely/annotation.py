@@ -113,6 +113,22 @@ class Annotation:
         }
 
 
+@dataclass(frozen=True)
+class Summary:
+    """What an annotation says at a glance."""
+
+    tags: tuple[str, ...]
+    objects: int
+    """How many."""
+
+
+def read_summary(path: str | os.PathLike[str]) -> Summary:
+    """Read an annotation without its figures, whose damages are not found. Raises as :func:`read_annotation`."""
+    data, origin = read_json(path, MAX_BYTES), os.fspath(path)
+    objects, tags = _lists(data, origin)
+    return Summary(Annotation((1, 1), tags=tuple(tags)).tag_names(), len(objects))
+
+
 def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:
     """Read an annotation of a project with the classes of ``meta``.
 
@@ -124,14 +140,8 @@ def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:
 
 def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
     """An annotation from parsed JSON; ``origin`` is for messages. See :func:`read_annotation`."""
-    if not isinstance(data, Mapping):
-        raise AnnotationError(f"{origin}: not an annotation: expected an object with `size` and `objects`")
+    objects, tags = _lists(data, origin)
     height, width = _size(data.get("size"), origin)
-    objects, tags = (data.get(key) or [] for key in ("objects", "tags"))
-    if not isinstance(objects, list) or not isinstance(tags, list):
-        raise AnnotationError(f"{origin}: `objects` and `tags` must be lists")
-    if len(objects) > MAX_OBJECTS:
-        raise AnnotationError(f"{origin}: has {len(objects)} objects, more than {MAX_OBJECTS}")
     shapes = {each.title: each.shape for each in meta.classes}
     figures, left = [], min(MAX_COVERED * height * width, MAX_MASKS)
     for number, each in enumerate(objects, start=1):
@@ -147,9 +157,6 @@ def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
         if shape is not None and shape.name == "bitmap":
             left -= shape.box.height * shape.box.width
         figures.append(Figure(title, shape, dict(each)))
-    for tag in tags:
-        if not is_name(tag.get("name") if isinstance(tag, Mapping) else tag):
-            raise AnnotationError(f"{origin}: a tag is {shown(tag)}; expected a name, or an object with one")
     more = {key: value for key, value in data.items() if key not in ("size", "objects", "tags")}
     return Annotation((height, width), tuple(figures), tuple(tags), more)
 
@@ -162,3 +169,18 @@ def _size(data: Any, origin: str) -> tuple[int, int]:
     if height * width > MAX_PIXELS:
         raise AnnotationError(f"{origin}: {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
     return height, width
+
+
+def _lists(data: Any, origin: str) -> tuple[list[Any], list[Any]]:
+    """The objects and the tags."""
+    if not isinstance(data, Mapping):
+        raise AnnotationError(f"{origin}: not an annotation: expected an object with `size` and `objects`")
+    objects, tags = (data.get(key) or [] for key in ("objects", "tags"))
+    if not isinstance(objects, list) or not isinstance(tags, list):
+        raise AnnotationError(f"{origin}: `objects` and `tags` must be lists")
+    if len(objects) > MAX_OBJECTS:
+        raise AnnotationError(f"{origin}: has {len(objects)} objects, more than {MAX_OBJECTS}")
+    for tag in tags:
+        if not is_name(tag.get("name") if isinstance(tag, Mapping) else tag):
+            raise AnnotationError(f"{origin}: a tag is {shown(tag)}; expected a name, or an object with one")
+    return objects, tags
