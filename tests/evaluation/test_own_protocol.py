@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -102,5 +103,6 @@ def test_published_figures() -> None:
     ],
 )
 def test_ways_of_averaging(scales: tuple[float, ...], flip: bool | None, multi_scale: bool | None) -> None:
-    options = Options(**dict.fromkeys(Options.__dataclass_fields__) | {"scales": scales, "flip": flip})
+    fields: dict[str, Any] = dict.fromkeys(Options.__dataclass_fields__)
+    options = Options(**{**fields, "scales": scales, "flip": flip})
     assert options.multi_scale is multi_scale

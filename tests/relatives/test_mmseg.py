@@ -150,10 +150,13 @@ def test_a_beginning() -> None:
     torch.manual_seed(0)
     model = MMSegICNet(18)
     mmseg.initialize(model)
-    assert all(not block.bn2.weight.any() and block.bn1.weight.all() for block in model.backbone.backbone.layer3)
-    head = model.decode_head
-    assert head.conv_seg.weight.std().item() == pytest.approx(0.01, rel=0.1) and not head.conv_seg.bias.any()
-    weight = model.backbone.psp_bottleneck.get_submodule("conv").weight
+    state = model.state_dict()
+    for block in ("layer1.0", "layer3.1", "layer4.0"):
+        assert not state[f"backbone.backbone.{block}.bn2.weight"].any()
+        assert state[f"backbone.backbone.{block}.bn1.weight"].all()
+    assert state["decode_head.conv_seg.weight"].std().item() == pytest.approx(0.01, rel=0.1)
+    assert not state["decode_head.conv_seg.bias"].any()
+    weight = state["backbone.psp_bottleneck.conv.weight"]
     assert weight.std().item() == pytest.approx((2 / (512 * 9)) ** 0.5, rel=0.01)
     again = MMSegICNet(18)
     torch.manual_seed(0)

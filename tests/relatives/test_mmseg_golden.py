@@ -152,7 +152,8 @@ def test_augmentation_done_otherwise_is_seen(what: str, limit: float) -> None:
     if what == "another resize":
         rgb = read_image(shared("golden", "peers", "inputs") / "image_201x333.png")
         blobs = [
-            IMAGENET.blob(cv2.resize(rgb, view.size[::-1], interpolation=cv2.INTER_AREA)) for view in ours.views(size)
+            IMAGENET.blob(np.asarray(cv2.resize(rgb, view.size[::-1], interpolation=cv2.INTER_AREA), np.uint8))
+            for view in ours.views(size)
         ]
         with torch.inference_mode():
             logits = [
@@ -208,7 +209,8 @@ def _eps(model: MMSegICNet) -> None:
 
 
 def _dilation(model: MMSegICNet) -> None:
-    first = model.backbone.backbone.layer4[0].conv1
+    first = model.get_submodule("backbone.backbone.layer4.0.conv1")
+    assert isinstance(first, nn.Conv2d)
     first.padding = first.dilation = (4, 4)
 
 
