@@ -19,6 +19,7 @@ from prototxt.files import whole_file
 from pytorch_icnet import console
 from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, resized_net, state_of
 from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
+from pytorch_icnet.convert import convert_checkpoint, is_checkpoint
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.known_weights import KnownWeights, by_file, by_md5
 from pytorch_icnet.verify import CHECKED_SIZE, verify
@@ -68,6 +69,11 @@ from .verify import Verification, accumulated, against_dump, against_float64, ag
     type=click.Path(file_okay=False, path_type=Path),
     help="Write every comparison here, as a CSV and as a picture of error against depth.",
 )
+@click.option(
+    "--caffe-faithful",
+    is_flag=True,
+    help="pytorch-semseg's or Supervisely's weights as Caffe's net, for --to safetensors.",
+)
 @click.option("--lenient", is_flag=True, help="Layers that the file lacks keep their fillers, as in Caffe.")
 @click.option("--allow-md5-mismatch", is_flag=True, help="Convert a file that has a published name and other content.")
 @click.option("--summary", "summarised", is_flag=True, help="Show the net of --prototxt (or WEIGHTS) and stop.")
@@ -83,18 +89,19 @@ def main(
     reference: Path | None,
     tolerance: float | None,
     report_folder: Path | None,
+    caffe_faithful: bool,
     lenient: bool,
     allow_md5_mismatch: bool,
     summarised: bool,
     list_layers: bool,
     json_file: Path | None,
 ) -> None:
-    """Convert WEIGHTS, a caffemodel, to a safetensors file for PyTorch, or to other formats.
+    """Convert WEIGHTS, a caffemodel or a checkpoint of ICNet's relatives, to a safetensors file, or to other formats.
 
     The file is checked against the published md5 sums; its net is chosen by what it contains; every layer must get its
     weights; the converted graph is compared with the hand-written ICNet, and folded batch normalisation with unfolded.
 
-    With --prototxt it converts any other net.
+    With --prototxt it converts any other net. Checkpoints of PyTorch are read as data: no code in them is run.
     """
     if list_layers:
         click.echo(catalogue_text(), nl=False)
@@ -107,6 +114,18 @@ def main(
         _show_summary(read_net(prototxt), json_file)
         return
 
+    if is_checkpoint(weights):
+        if prototxt or reference or report_folder or lenient or summarised:
+            raise click.UsageError(f"{weights} is a checkpoint of PyTorch: of a caffemodel's options it takes none")
+        paths = {name: _paths(name, output, weights, alone=len(formats) == 1) for name in formats}
+        _check_not_inputs(paths, weights, None)
+        results = convert_checkpoint(weights, paths, caffe_faithful=caffe_faithful, fold_bn=fold_bn)
+        click.echo("\n".join(results["lines"]))
+        if json_file:
+            _write_data(json_file, {**results, "versions": console.versions()})
+        return
+    if caffe_faithful:
+        raise click.UsageError("--caffe-faithful is for checkpoints of pytorch-semseg and Supervisely")
     blobs = read_weights(weights)
     provenance = Provenance.of(weights)
     known = _check_md5(provenance, weights, allow_md5_mismatch)
@@ -222,8 +241,12 @@ def _show_summary(net: Net, json_file: Path | None) -> None:
     click.echo(layer_table(rows))
     click.echo(f"\n{net.name or net.source}: {totals(rows)}")
     if json_file:
-        with whole_file(json_file) as temporary:
-            temporary.write_text(json.dumps(rows, indent=2) + "\n")
+        _write_data(json_file, rows)
+
+
+def _write_data(path: Path, data: object) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(data, indent=2) + "\n")
 
 
 def _comparisons(
@@ -325,8 +348,7 @@ def _write_json(
         ],
         "versions": console.versions(),
     }
-    with whole_file(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=2) + "\n")
+    _write_data(path, results)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from .pyramid import Pyramid
 from .relatives import semseg
 from .relatives.closest import explanation
 
-__all__ = ["ICNET", "Checkpoint", "Provenance", "icnet", "load", "read_checkpoint", "write_checkpoint"]
+__all__ = ["ICNET", "Checkpoint", "Provenance", "icnet", "kind_of", "load", "read_checkpoint", "write_checkpoint"]
 
 ICNET = "icnet"
 """``architecture`` of Caffe's net; the relatives' are the keys of :data:`pytorch_icnet.relatives.FAMILIES`."""
@@ -120,7 +120,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         InputError: no such file, or not an ICNet; one line that says what it is and what to do.
     """
     path = Path(path)
-    kind = _kind(path)
+    kind = kind_of(path)
     if kind == "torch":
         return _of_state(path, torch_files.read_state(path))
     if kind == "safetensors":
@@ -192,7 +192,7 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
         InputError: the file cannot be used.
     """
     path = Path(path)
-    if _kind(path) != "safetensors":
+    if kind_of(path) != "safetensors":
         return read_checkpoint(path).network(caffe_faithful=caffe_faithful)
     state, own = load_state(path)
     if own.get("architecture") != CAFFE:
@@ -211,7 +211,7 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
     return graph
 
 
-def _kind(path: Path) -> str:
+def kind_of(path: Path) -> str:
     """What the first bytes of a file say that it is: ``"torch"``, ``"safetensors"`` or something else, ``""``."""
     try:
         with path.open("rb") as stream:

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import nn
 
+from converter.cli import main as convert
 from prototxt.errors import InputError
-from pytorch_icnet import load
+from pytorch_icnet import ICNet, load
 from pytorch_icnet.checkpoints import read_checkpoint, write_checkpoint
 from pytorch_icnet.relatives import FAMILIES, family_of
 from pytorch_icnet.relatives.liminn import LiminnICNet
@@ -130,8 +132,8 @@ def test_parameters(tmp_path: Path, small: State) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_every_family_by_its_content(tmp_path: Path, name: str) -> None:
     """Bare and wrapped, old and new, without the counts that old files lack, as safetensors, under any file name."""
-    model = seeded(name)
-    state = model.state_dict()
+    model: Any = seeded(name)
+    state: State = model.state_dict()
     file = tmp_path / "icnet_mmseg.caffemodel"
     family = name.split()[0]
     assert [each for each, known in FAMILIES.items() if known.matches(state)] == [family]
@@ -368,3 +370,45 @@ def test_truncated_and_changed_files(tmp_path: Path, small: State, zipped: bool)
         else:
             assert all(isinstance(value, torch.Tensor) for value in found.values())
     assert refused > 150
+
+
+# --- icnet-convert ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["liminn", "semseg"])
+def test_convert(tmp_path: Path, name: str) -> None:
+    model: Any = seeded(name)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "a.pth")
+    output = tmp_path / "b.safetensors"
+    done = CliRunner().invoke(convert, [str(tmp_path / "a.pth"), "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    found: Any = load(output)
+    assert type(found) is type(model) and found.provenance["file"] == "a.pth"
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in found.state_dict().items())
+
+
+def test_convert_to_caffes_net(tmp_path: Path) -> None:
+    """pytorch-semseg's weights under Caffe's names, for every command that takes an ICNet."""
+    model: Any = seeded("semseg without batch normalisation")
+    torch.save(model.state_dict(), tmp_path / "a.pkl")
+    done = CliRunner().invoke(
+        convert, [str(tmp_path / "a.pkl"), "--caffe-faithful", "--output", str(tmp_path / "b.safetensors")]
+    )
+    assert done.exit_code == 0, done.output
+    found: Any = load(tmp_path / "b.safetensors")
+    assert isinstance(found, ICNet) and found.merged and found.provenance["file"] == "a.pkl"
+    assert torch.equal(found.conv6_cls.weight, model.state_dict()["classification.weight"])
+
+
+def test_convert_refuses(tmp_path: Path) -> None:
+    torch.save(seeded("liminn").state_dict(), tmp_path / "a.pth")
+    for options, message in (
+        (["--caffe-faithful"], "only pytorch-semseg's and Supervisely's"),
+        (["--to", "onnx"], "a checkpoint can be written as safetensors, pth"),
+        (["--fold-bn"], "--fold-bn is for ICNet itself"),
+        (["--output", str(tmp_path / "a.pth")], "would be lost"),
+    ):
+        done = CliRunner().invoke(convert, [str(tmp_path / "a.pth"), *options])
+        assert done.exit_code == 1 and message in done.output, done.output
+    assert CliRunner().invoke(convert, [str(tmp_path / "a.pth"), "--lenient"]).exit_code == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
