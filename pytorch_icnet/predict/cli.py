@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -54,6 +55,18 @@ def _region(ctx: click.Context, option: click.Parameter, value: tuple[str, ...] 
         raise click.BadParameter(str(error)) from error
 
 
+def _rate(ctx: click.Context, option: click.Parameter, value: str | None) -> Fraction | None:
+    if value is None:
+        return None
+    try:
+        rate = Fraction(value)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not Fraction(1, 1000) <= rate <= 1000 or rate.denominator > 1001:
+        raise click.BadParameter(f"{value!r}; expected frames per second, 0.001 to 1000, such as 25 or 30000/1001")
+    return rate
+
+
 @dataclass(frozen=True)
 class Options:
     """The options; the help says what they mean."""
@@ -72,6 +85,7 @@ class Options:
     sliding_window: tuple[int, int] | None
     overlap: float | None
     roi: Region | None
+    as_video: Fraction | None
     classes: Path | None
     device: str
     precision: str
@@ -122,6 +136,12 @@ class Options:
     help="Predict this part only: pixels (120, 120px) or percent (12.5%) from the left and upper edge. "
     "The rest is labelled 255.",
 )
+@click.option(
+    "--as-video",
+    callback=_rate,
+    metavar="RATE",
+    help="The images of each folder are the frames of a video, so many per second (25, 30000/1001).",
+)
 @click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) with names and colours.")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
@@ -159,6 +179,7 @@ def main(**given: Any) -> None:
     )
     features = options.probabilities or (FEATURES[0] if "probabilities" in (options.save or ()) else None)
     outputs = Outputs(options.output, options.save, options.alpha, features, predictor.classes)
+    outputs.refuse_overwriting(sources)
     overlap = OVERLAP if options.overlap is None else options.overlap
     method = Method(predictor, options.roi, options.sliding_window, overlap)
     summary = Summary(predictor, outputs, {place: Result(source) for place, source in enumerate(sources)})
@@ -192,7 +213,7 @@ def _sources(options: Options) -> list[Source]:
         root = root_of_data(options.data_root)
         for entry in read_list(options.list_file).entries:
             sources.append(source_of(locate(root, entry.image), PurePath(entry.stem), upright))
-    sources += find_sources(options.inputs, upright=upright, without=options.output)
+    sources += find_sources(options.inputs, upright=upright, without=options.output, rate=options.as_video)
     refuse_equal_names(sources)
     return sources
 

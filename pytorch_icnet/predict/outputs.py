@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ..classes import CITYSCAPES_TABLE, ClassTable
 from ..imaging.draw import coloured, overlay, side_by_side
 from ..imaging.images import write_coloured, write_label_map
 from .sources import Frame, Source
-from .video_files import Writer, create_video
+from .video_files import Picture, Writer, create_video
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -76,6 +76,14 @@ class Outputs:
             else:
                 found.append(self.video(kind, source) if kind in PICTURES else self.root / kind / source.name)
         return found
+
+    def refuse_overwriting(self, sources: Iterable[Source]) -> None:
+        """Raise InputError where a result would replace what it is made of."""
+        for source in sources:
+            given = Path(source.label).resolve()
+            for path in self.files(source):
+                if path.resolve() == given:
+                    raise InputError(f"{source.label}: would be replaced by its result; give another --output")
 
     def write(self, frame: Frame, image: Bytes, labels: Bytes, probabilities: Floats | None) -> dict[str, Bytes]:
         """Write the files of an image, each whole or not at all, and return the pictures of a video's frame.
@@ -150,11 +158,17 @@ class Videos:
             self._source = frame.source
         if not self._open:
             for kind, picture in pictures.items():
-                self._open.append(_Video(kind, self._outputs.video(kind, frame.source), frame, picture.shape[:2]))
-        assert frame.picture is not None or not pictures
+                size = (picture.shape[0], picture.shape[1])
+                self._open.append(_Video(kind, self._outputs.video(kind, frame.source), frame, size))
         for video in self._open:
-            assert frame.picture is not None
-            video.writer.write(frame.picture._replace(image=pictures[video.kind]))
+            image = pictures[video.kind]
+            if image.shape[:2] != video.size:
+                height, width = video.size
+                raise InputError(
+                    f"{frame.source.label}: frame {frame.number} is {image.shape[1]}x{image.shape[0]}, those before it "
+                    f"{width}x{height}; a video has one size"
+                )
+            video.writer.write(Picture(image, frame.time, frame.duration))
 
     def close(self) -> None:
         """Finish what is open: it can then be played, though the source may have gone on."""
@@ -167,10 +181,9 @@ class Videos:
 class _Video:
     """A video that is being written, under a temporary name until it is closed."""
 
-    def __init__(self, kind: str, path: Path, first: Frame, size: Collection[int]) -> None:
-        height, width = size
+    def __init__(self, kind: str, path: Path, first: Frame, size: tuple[int, int]) -> None:
         assert first.clip is not None
-        self.kind, self._path = kind, path
+        self.kind, self.size, self._path = kind, size, path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
@@ -179,7 +192,7 @@ class _Video:
             raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
         self._temporary = Path(name)
         try:
-            self.writer: Writer = create_video(self._temporary, (height, width), first.clip)
+            self.writer: Writer = create_video(self._temporary, size, first.clip)
         except BaseException:
             self._temporary.unlink(missing_ok=True)
             raise

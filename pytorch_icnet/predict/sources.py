@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,10 +42,12 @@ class Frame:
     """In its source, from 0."""
     read: Callable[[], Bytes]
     """RGB, uint8 HxWx3."""
-    picture: Picture | None = None
-    """A video's frame; its image is what ``read`` gives."""
+    time: Fraction = Fraction(0)
+    """In a video: seconds from the first frame."""
+    duration: Fraction = Fraction(0)
+    """In a video: seconds, or 0 where nothing says how long it is shown."""
     clip: Clip | None = None
-    """A video's times."""
+    """A video's rate and resolution of times."""
 
 
 class Source(ABC):
@@ -120,6 +122,27 @@ class Video(Source):
         return reader.frames
 
 
+class Sequence(Source):
+    """Images that are the frames of a video, in the order given; they are to have one size."""
+
+    def __init__(self, label: str, name: PurePath, images: Collection[ImageFile], rate: Fraction) -> None:
+        super().__init__(label, name)
+        self.images, self.clip = images, Clip(rate, 1 / rate)
+
+    @property
+    def is_video(self) -> bool:
+        return True
+
+    def frames(self) -> Generator[Frame, None, None]:
+        period = self.clip.tick
+        for number, image in enumerate(self.images):
+            for frame in image.frames():
+                yield Frame(self, number, frame.read, number * period, period, self.clip)
+
+    def count(self) -> int | None:
+        return len(self.images)
+
+
 class Camera(Source):
     """A camera, by its number; each picture's time is when it was taken."""
 
@@ -144,12 +167,12 @@ class Camera(Source):
 
 
 def _frame(source: Source, number: int, picture: Picture, clip: Clip) -> Frame:
-    return Frame(source, number, lambda: picture.image, picture, clip)
+    return Frame(source, number, lambda: picture.image, picture.time, picture.duration, clip)
 
 
 def find_sources(
-    inputs: Iterable[str], *, upright: bool = True, without: Path | None = None
-) -> list[ImageFile | Video]:
+    inputs: Iterable[str], *, upright: bool = True, without: Path | None = None, rate: Fraction | None = None
+) -> list[Source]:
     """The images and videos that are meant.
 
     Args:
@@ -157,26 +180,28 @@ def find_sources(
             their names; patterns with ``*``, ``?`` and ``**``.
         upright: turn images as their EXIF orientation says.
         without: a folder whose files are left out where it lies in a folder: that of the results.
+        rate: the images directly in each folder are the frames of a video, so many per second.
 
     Raises:
         InputError: something is not there, or is neither an image nor a video.
     """
-    found: list[ImageFile | Video] = []
+    found: list[Source] = []
     for given in inputs:
         path = Path(given)
         if path.is_dir():
             below = [each for each in sorted(path.rglob("*")) if _taken(each, path, without)]
             if not below:
                 raise InputError(f"{given}: holds no images and no videos")
-            found += [source_of(each, each.relative_to(path).with_suffix(""), upright) for each in below]
+            files = [source_of(each, each.relative_to(path).with_suffix(""), upright) for each in below]
+            found += files if rate is None else _sequences(path, files, rate)
         elif path.exists() or not glob.has_magic(given):
             found.append(source_of(path, PurePath(path.stem), upright))
         else:
             matches = [Path(match) for match in sorted(glob.glob(given, recursive=True))]  # noqa: PTH207
-            files = [match for match in matches if match.is_file()]
-            if not files:
+            matches = [match for match in matches if match.is_file()]
+            if not matches:
                 raise InputError(f"{given}: no file is called like this")
-            found += [source_of(each, PurePath(each.stem), upright) for each in files]
+            found += [source_of(each, PurePath(each.stem), upright) for each in matches]
     return found
 
 
@@ -199,7 +224,7 @@ def source_of(path: Path, name: PurePath, upright: bool = True) -> ImageFile | V
     return ImageFile(path, name, upright=upright)
 
 
-def refuse_equal_names(sources: Sequence[Source]) -> None:
+def refuse_equal_names(sources: Iterable[Source]) -> None:
     """Raise InputError where two sources would write their results to the same files."""
     first: dict[tuple[str, bool], Source] = {}
     for source in sources:
@@ -225,6 +250,22 @@ def numbered(
                     yield frame
             except (InputError, OSError) as error:
                 broken(source, error)
+
+
+def _sequences(root: Path, files: Iterable[ImageFile | Video], rate: Fraction) -> list[Source]:
+    """The videos among the files of a folder, and a sequence for each folder of images."""
+    found: list[Source] = []
+    folders: dict[Path, list[ImageFile]] = {}
+    for each in files:
+        if isinstance(each, Video):
+            found.append(each)
+        else:
+            folders.setdefault(each.path.parent, []).append(each)
+    for folder, images in folders.items():
+        below = folder.relative_to(root)
+        name = PurePath(root.resolve().name) if below == Path() else PurePath(below)
+        found.append(Sequence(str(folder), name, images, rate))
+    return found
 
 
 def _taken(path: Path, root: Path, without: Path | None) -> bool:

@@ -72,13 +72,14 @@ class VideoError(InputError):
 
 @cache
 def pyav() -> Any:
-    """PyAV, or None where it is not installed."""
+    """PyAV, or None where it is not installed.
+
+    Its log stays off, as it is by default: written by Python, it can block FFmpeg's threads for ever.
+    """
     try:
-        module = importlib.import_module("av")
+        return importlib.import_module("av")
     except ImportError:
         return None
-    module.logging.set_level(module.logging.PANIC)
-    return module
 
 
 def open_video(path: Path) -> Reader:

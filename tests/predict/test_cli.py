@@ -263,6 +263,7 @@ def test_mistakes(folder: Path, weights: Path, arguments: tuple[str, ...], line:
         (("i", "--overlap", "0.5"), "--overlap is for --sliding-window"),
         (("i", "--overlap", "1", "--sliding-window", "9", "9"), "1.0 is not in the range"),
         (("i", "--alpha", "2"), "--alpha"),
+        (("i", "--as-video", "fast"), "'fast'; expected frames per second"),
         (("i", "--data-root", "i"), "--data-root is for --list"),
     ],
 )

@@ -135,6 +135,16 @@ def test_stopped_half_way_it_can_be_played(tmp_path: Path, weights: Path, number
     assert not list((tmp_path / "out").rglob(".*"))
 
 
+def test_readers_that_stop_early_do_not_block(tmp_path: Path) -> None:
+    """With PyAV's log in Python's hands, a few hundred of these are enough to block for ever."""
+    clip = write_clip(tmp_path / "clip.mp4", 40)
+    assert av.logging.get_level() is None
+    for _ in range(100):
+        reader = video_files.open_video(clip)
+        next(reader.pictures)
+        reader.pictures.close()
+
+
 def test_limit(tmp_path: Path, weights: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 20)
     assert predict(weights, clip, "--output", tmp_path / "out", "--limit", "7").exit_code == 0
@@ -232,3 +242,37 @@ def test_without_pyav(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyP
 )
 def test_rates_of_opencv(said: float, meant: Fraction | int) -> None:
     assert video_files._rational(said) == meant
+
+
+def test_folders_as_videos(tmp_path: Path, weights: Path) -> None:
+    for folder in ("frames", "frames/more"):
+        (tmp_path / folder).mkdir()
+        for number in range(12):
+            cv2.imwrite(str(tmp_path / folder / f"{number:03d}.png"), numbered(number))
+    arguments = (
+        tmp_path / "frames",
+        "--output",
+        tmp_path / "out",
+        "--save",
+        "overlay,labels",
+        "--as-video",
+        "24000/1001",
+    )
+    assert predict(weights, *arguments).exit_code == 0
+    for name in ("frames", "more"):
+        made = tmp_path / "out" / "overlay" / f"{name}.mp4"
+        assert numbers(made) == list(range(12))
+        assert facts(made)["rate"] == Fraction(24000, 1001) and facts(made)["seconds"] == Fraction(12 * 1001, 24000)
+        assert len(list((tmp_path / "out" / "labels" / name).iterdir())) == 12
+    cv2.imwrite(str(tmp_path / "frames" / "012.png"), numbered(3, (32, 96)))
+    result = predict(weights, *arguments)
+    assert result.exit_code == 1 and "frame 12 is 96x32, those before it 96x64; a video has one size" in result.stderr
+    assert numbers(tmp_path / "out" / "overlay" / "frames.mp4") == list(range(12))
+
+
+def test_a_video_does_not_replace_itself(tmp_path: Path, weights: Path) -> None:
+    (tmp_path / "overlay").mkdir()
+    clip = write_clip(tmp_path / "overlay" / "clip.mp4", 3)
+    result = predict(weights, clip, "--output", tmp_path)
+    assert result.exit_code == 1 and "would be replaced by its result" in result.stderr
+    assert numbers(clip) == list(range(3))
