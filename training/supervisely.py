@@ -213,7 +213,7 @@ def begin(config: TrainConfig, recipe: Recipe, num_classes: int, weights: Path |
         begun = _plugin_net(config, recipe, num_classes, weights, continued)
     else:
         begun = _caffe_net(config, recipe, num_classes, weights, continued)
-    begun.model.input_size = size
+    vars(begun.model).update(input_size=size, protocol="supervisely")  # what the checkpoint folder will predict with
     return begun
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from pathlib import Path
 
 import click
@@ -18,13 +19,26 @@ _DEFAULTS = Settings()
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
+def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
+    """ "auto" follows the variable that Supervisely's server has for the GPU."""
+    gpu = os.environ.get("GPU_DEVICE", "")
+    return f"cuda:{gpu}" if value == "auto" and gpu.isdigit() and console.device("auto").type == "cuda" else value
+
+
 @console.command("icnet-serve")
 @click.option(
     "--weights", type=click.Path(path_type=Path), required=True, help="A file of weights, or a checkpoint folder."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at; 0.0.0.0: all.")
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any that is free.")
-@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    envvar=["ICNET_PORT", "rest_inference_port"],
+    help="0: any that is free.",
+)
+@click.option("--device", default="auto", show_default=True, callback=_chosen, help="cuda, cpu, or auto.")
 @click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
 @click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
