@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -10,10 +11,12 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 from torch import nn
 
+from evaluation.cli import main
 from evaluation.protocols import MULTI_SCALE, Logits, Protocol, Settings, protocol
-from pytorch_icnet.imaging.images import read_image
+from pytorch_icnet.imaging.images import read_image, read_label_map
 from pytorch_icnet.imaging.pixels import IMAGENET, Pixels
 from pytorch_icnet.predict.windows import Grid, bands
 from pytorch_icnet.relatives import mmseg
@@ -135,6 +138,24 @@ def test_augmented_image_through_the_protocol(depth: int) -> None:
     unturned = [logits[place ^ 1] for place in range(12)]
     wrong = torch.from_numpy(ours.probabilities(unturned, size)).permute(2, 0, 1)[:, ::3, ::3]
     assert goldens.distance(wrong, expected) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "label"),
+    [
+        pytest.param("image_192x384", (), "whole", marks=pytest.mark.slow),
+        ("image_201x333", ("--scales", ",".join(map(str, MULTI_SCALE)), "--flip"), "tta12"),
+    ],
+)
+def test_icnet_eval_from_file_to_file(tmp_path: Path, name: str, options: tuple[str, ...], label: str) -> None:
+    torch.save({"meta": {}, "state_dict": mmseg_golden.state(18)}, tmp_path / "w.pth")
+    (tmp_path / "list.txt").write_text(f"{name}.png {name}_labelTrainIds.png\n")
+    files = ("--list", str(tmp_path / "list.txt"), "--data-root", str(shared("golden", "peers", "inputs")))
+    where = ("--weights", str(tmp_path / "w.pth"), "--save-root", str(tmp_path / "out"), "--device", "cpu")
+    result = CliRunner().invoke(main, [*files, *where, *options])
+    assert result.exit_code == 0, result.output
+    labels = read_label_map(tmp_path / "out" / "gray" / f"{name}.png")
+    assert differing(labels, 18, f"label_{name}_{label}.png") <= 1e-4
 
 
 @pytest.mark.parametrize(
