@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from importlib import resources
 from typing import Any, Literal
 
@@ -18,7 +19,6 @@ from prototxt.errors import InputError
 from .. import console
 from ..imaging import png
 from ..imaging.images import TooManyPixels, UnknownFormat, check_image
-from ..supervisely.annotation import annotation_of
 from ..supervisely.checked import parse_json
 from ..supervisely.config import mode_of
 from ..supervisely.meta import Meta, meta_of
@@ -27,7 +27,7 @@ from .bodies import IMAGE, Body, Memory
 from .docs import document
 from .guard import Guard
 from .metrics import MEDIA_TYPE, Metrics
-from .settings import Settings
+from .settings import Settings, pixels_for
 from .work import FORMS, JSON, NAME, PNG, Annotating, Prediction
 from .worker import Busy, Work, Worker
 
@@ -91,6 +91,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
     Attributes of the result's ``state``: ``worker``, ``metrics``, ``memory``; the worker lives as long as the lifespan.
     """
     settings = settings or Settings()
+    max_pixels = pixels_for(model.predictor, settings.max_pixels)
     metrics, memory = Metrics(), Memory(settings.max_memory)
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
@@ -142,7 +143,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
 
     async def checked(data: bytes) -> bytes:
         """An image's file that can be decoded as far as its header and its ends tell."""
-        await asyncio.to_thread(check_image, data, NAME, max_pixels=settings.max_pixels)
+        await asyncio.to_thread(check_image, data, NAME, max_pixels=max_pixels)
         return data
 
     @app.exception_handler(InputError)
@@ -167,7 +168,7 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         form = FORMS[format or _accepted(request)]
         with Body(request, settings, memory) as body:
             data = await checked(await body.image())
-            made = await answer(Prediction(model, data, form, settings.max_pixels))
+            made = await answer(Prediction(model, data, form, max_pixels))
         return Response(made, media_type=form.media_type)
 
     @app.get("/classes", summary="The classes: index, name and colour")
@@ -205,8 +206,9 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
             if not parts.get(IMAGE):
                 raise HTTPException(400, f"no image: expected the part `{IMAGE}`")
             data = await checked(parts[IMAGE])
-            how, known = await asyncio.to_thread(_with_annotation, model, parts, settings)
-            return Response(await answer(Annotating(how, data, known, settings.max_pixels)), media_type=JSON)
+            how = await asyncio.to_thread(_inference, model, parts)
+            made = await answer(Annotating(how, data, parts.get("annotation", b""), _meta(parts), max_pixels))
+        return Response(made, media_type=JSON)
 
     @app.get("/healthz", summary="Whether the process answers")
     async def healthz() -> dict[str, str]:
@@ -241,18 +243,14 @@ def _accepted(request: Request) -> FormName:
 
 def _inference(model: Model, parts: Mapping[str, bytes]) -> Inference:
     """Raises InputError where ``meta`` or ``mode`` is wrong."""
-    meta = meta_of(parse_json(parts["meta"], "meta"), "meta") if parts.get("meta") else Meta()
     data = parse_json(parts["mode"], "mode") if parts.get("mode") else {}
     if isinstance(data, dict):
         classes = data.get("model_classes", {})
         if isinstance(classes, dict):
             data = {**data, "model_classes": {"add_suffix": DEPLOYED_SUFFIX, **classes}}
-    return Inference(mode_of(data, "mode"), model, meta, "mode")
+    mode = replace(mode_of(data, "mode"), save_probabilities=False)  # an answer has no place for them
+    return Inference(mode, model, _meta(parts), "mode")
 
 
-def _with_annotation(model: Model, parts: Mapping[str, bytes], settings: Settings) -> tuple[Inference, Any]:
-    how = _inference(model, parts)
-    if not parts.get("annotation"):
-        return how, None
-    meta = meta_of(parse_json(parts["meta"], "meta"), "meta") if parts.get("meta") else Meta()
-    return how, annotation_of(parse_json(parts["annotation"], "annotation", settings.max_bytes), meta, "annotation")
+def _meta(parts: Mapping[str, bytes]) -> Meta:
+    return meta_of(parse_json(parts["meta"], "meta"), "meta") if parts.get("meta") else Meta()

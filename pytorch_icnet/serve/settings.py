@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..imaging.rules import OfficialRule
+from ..predict import Predictor
+
+_PROBABILITIES = 1 << 30
+"""Bytes that the probabilities of one image may take, with rules that need them all at once."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -28,3 +34,10 @@ class Settings:
     def max_memory(self) -> int:
         """Bytes of all bodies that may be on their way at once."""
         return max(4 * self.max_bytes, 256 << 20)
+
+
+def pixels_for(predictor: Predictor, most: int) -> int:
+    """How many pixels an image may have: ``most``, or fewer where the network's rule needs memory for every class."""
+    if isinstance(predictor.rule, OfficialRule):  # makes the label map a few rows at a time
+        return most
+    return min(most, _PROBABILITIES // (4 * predictor.num_classes))

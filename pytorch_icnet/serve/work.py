@@ -16,7 +16,9 @@ from prototxt.errors import InputError
 from ..imaging import png
 from ..imaging.images import decode_image
 from ..predict import Predictor, Prepared, Scored
-from ..supervisely.annotation import Annotation, Figure
+from ..supervisely.annotation import Annotation, Figure, annotation_of, size_of
+from ..supervisely.checked import parse_json
+from ..supervisely.meta import Meta
 from ..supervisely.modes import Inference, Model
 from ..supervisely.shapes import Bitmap
 
@@ -119,20 +121,29 @@ class Annotating:
     Attributes:
         inference: how.
         data: a PNG or JPEG file's content.
-        annotation: of the image; None: empty.
+        annotation: of the image, as JSON with the classes of ``meta``; empty: none.
+        meta: the project's classes.
         max_pixels: of the image.
     """
 
     inference: Inference
     data: bytes
-    annotation: Annotation | None
+    annotation: bytes
+    meta: Meta
     max_pixels: int
 
-    def prepare(self) -> Bytes:
-        return decode_image(self.data, NAME, max_pixels=self.max_pixels)
+    def prepare(self) -> tuple[Bytes, Annotation]:
+        rgb = decode_image(self.data, NAME, max_pixels=self.max_pixels)
+        size = (rgb.shape[0], rgb.shape[1])
+        if not self.annotation:
+            return rgb, Annotation(size)
+        data = parse_json(self.annotation, "annotation", len(self.annotation))
+        if size_of(data, "annotation") != size:  # before bitmaps are unpacked, whose limit is the annotation's size
+            raise InputError(f"the image is {size[0]}x{size[1]}, but its annotation is for another size")
+        return rgb, annotation_of(data, self.meta, "annotation")
 
-    def compute(self, rgb: Bytes) -> Annotation:
-        annotation = self.annotation or Annotation((rgb.shape[0], rgb.shape[1]))
+    def compute(self, prepared: tuple[Bytes, Annotation]) -> Annotation:
+        rgb, annotation = prepared
         passes = self.inference.passes(annotation)
         if passes > MAX_PASSES:
             raise InputError(f"the mode looks at {passes} parts of the image, more than the {MAX_PASSES} allowed here")

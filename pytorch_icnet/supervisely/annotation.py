@@ -22,7 +22,7 @@ MAX_BYTES = 128 << 20
 MAX_OBJECTS = 20_000
 MAX_DRAWN = 1 << 32
 """Pixels in the boxes of all figures of an image together: what drawing them may take."""
-MAX_COVERED, MAX_MASKS = 16, 1 << 29
+MAX_COVERED, MAX_MASKS = 16, 1 << 28
 """Pixels of all bitmaps together: so many times the image's, and in all."""
 
 
@@ -141,7 +141,7 @@ def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:
 def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
     """An annotation from parsed JSON; ``origin`` is for messages. See :func:`read_annotation`."""
     objects, tags = _lists(data, origin)
-    height, width = _size(data.get("size"), origin)
+    height, width = size_of(data, origin)
     shapes = {each.title: each.shape for each in meta.classes}
     figures, left = [], min(MAX_COVERED * height * width, MAX_MASKS)
     for number, each in enumerate(objects, start=1):
@@ -161,9 +161,10 @@ def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
     return Annotation((height, width), tuple(figures), tuple(tags), more)
 
 
-def _size(data: Any, origin: str) -> tuple[int, int]:
-    sides = (data.get("height"), data.get("width")) if isinstance(data, Mapping) else (None, None)
-    height, width = sides
+def size_of(data: Any, origin: str) -> tuple[int, int]:
+    """Height and width of the image of an annotation, from parsed JSON; raises as :func:`read_annotation`."""
+    data = data.get("size") if isinstance(data, Mapping) else None
+    height, width = (data.get("height"), data.get("width")) if isinstance(data, Mapping) else (None, None)
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise AnnotationError(f"{origin}: its size is {shown(data)}; expected height and width")
     if height * width > MAX_PIXELS:

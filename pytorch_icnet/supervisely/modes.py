@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from prototxt.errors import InputError
 
+from ..imaging.postprocess import first_maximum
 from ..predict import Predictor
 from ..predict.windows import Grid
 from .annotation import Annotation, Figure
@@ -28,6 +29,15 @@ class Region(NamedTuple):
     box: Box
     probabilities: Floats
     """float32 CxHxW, of the classes that are written, in their order."""
+
+
+class _Seen(NamedTuple):
+    """What the network made of a part of an image."""
+
+    box: Box
+    labels: Bytes
+    scores: Floats | None
+    """Probabilities of all classes, CxHxW, where they are wanted."""
 
 
 @dataclass(frozen=True)
@@ -110,24 +120,22 @@ class Inference:
         mode = self.mode
         if isinstance(mode, Boxes):
             boxes = self._boxes(mode, annotation)
-            found = [self._region(rgb, box) for _, box in boxes]
+            seen = [self._look(rgb, box) for _, box in boxes]
             frames = [(source.title + mode.add_suffix, box) for source, box in boxes]
         elif isinstance(mode, Roi):
             box = inner(whole, mode.bounds)
-            found, frames = [self._region(rgb, box)], [(mode.class_name, box)]
+            seen, frames = [self._look(rgb, box)], [(mode.class_name, box)]
         elif isinstance(mode, Windows):
             window, overlap = _windows(mode, size)
             grid = Grid.over(size, window, overlap)
-            probabilities = self.model.predictor.sliding(rgb, window, overlap)
-            found, frames = [Region(whole, probabilities)], [(mode.class_name, box) for box in _boxes(grid)]
+            seen, frames = [self._slide(rgb, whole, grid, overlap)], [(mode.class_name, box) for box in _boxes(grid)]
         else:
-            found, frames = [self._region(rgb, whole)], []
-        figures = [figure for region in found for figure in self._figures(region)]
+            seen, frames = [self._look(rgb, whole)], []
+        figures = [figure for each in seen for figure in self._figures(each)]
         if getattr(mode, "save", False):
             figures += [Figure(title, Rectangle(box)) for title, box in frames]
-        regions = []
-        if mode.save_probabilities:
-            regions = [region._replace(probabilities=region.probabilities[list(self._written)]) for region in found]
+        chosen = list(self._written)
+        regions = [Region(each.box, each.scores[chosen]) for each in seen if each.scores is not None]
         return annotation.with_figures(figures), regions
 
     def passes(self, annotation: Annotation) -> int:
@@ -143,15 +151,24 @@ class Inference:
         """The classes of a region's probabilities."""
         return [each.title for each in self._written.values()]
 
-    def _region(self, rgb: Bytes, box: Box) -> Region:
-        return Region(box, self.model.predictor.probabilities(np.ascontiguousarray(box.cut(rgb))))
+    def _look(self, rgb: Bytes, box: Box) -> _Seen:
+        part, predictor = np.ascontiguousarray(box.cut(rgb)), self.model.predictor
+        if not self.mode.save_probabilities:
+            return _Seen(box, predictor.labels(part), None)
+        scored = predictor.forward(predictor.prepare(part))
+        return _Seen(box, predictor.labels_of(scored), predictor.probabilities_of(scored))
 
-    def _figures(self, region: Region) -> Iterable[Figure]:
-        labels = region.probabilities.argmax(0)
+    def _slide(self, rgb: Bytes, box: Box, grid: Grid, overlap: tuple[int, int]) -> _Seen:
+        if not self.mode.save_probabilities:
+            return _Seen(box, self.model.predictor.sliding_labels(rgb, grid.window, overlap), None)
+        scores = self.model.predictor.sliding(rgb, grid.window, overlap)
+        return _Seen(box, first_maximum(scores.transpose(1, 2, 0)), scores)
+
+    def _figures(self, seen: _Seen) -> Iterable[Figure]:
         for index, written in self._written.items():
-            mask = labels == index
+            mask = seen.labels == index
             if mask.any():
-                yield Figure(written.title, Bitmap.of(mask, region.box.left, region.box.top))
+                yield Figure(written.title, Bitmap.of(mask, seen.box.left, seen.box.top))
 
     def _boxes(self, mode: Boxes, annotation: Annotation) -> list[tuple[Figure, Box]]:
         """The figures that are looked at, with the boxes around them; those outside the image are left out."""
@@ -173,7 +190,8 @@ def inner(box: Box, sides: Sides) -> Box:
     left, top, right, bottom = _pixels(box, sides)
     cut = Box(box.left + left, box.top + top, box.right - right, box.bottom - bottom)
     if cut.within(box.bottom + 1, box.right + 1) != cut:
-        raise InputError(f"bounds of {sides} leave no part of an image of {box.height}x{box.width}")
+        given = ", ".join(f"{key} {value}" for key, value in vars(sides).items())
+        raise InputError(f"bounds ({given}) leave no part of an image of {box.height}x{box.width}")
     return cut
 
 

@@ -212,7 +212,11 @@ def test_supervisely_paths(client: httpx.Client, predictor: Predictor) -> None:
         ({"mode": '{"naem": "roi"}'}, 422, "no key naem; did you mean name?"),
         ({"meta": "[]"}, 422, "meta: not the classes"),
         ({"annotation": "{}"}, 422, "annotation: its size is null"),
-        ({"annotation": json.dumps(annotation(size=(9, 9)))}, 422, "the image is 48x80, its annotation 9x9"),
+        (
+            {"annotation": json.dumps(annotation(size=(9, 9)))},
+            422,
+            "the image is 48x80, but its annotation is for another size",
+        ),
         ({"mode": '{"name": "sliding_window", "window": {"width": 1, "height": 1}}'}, 422, "3840 parts of the image"),
     ],
 )

@@ -89,7 +89,7 @@ def test_roi(project: Project, model: Model) -> None:
     assert (drawn(found, Annotation(after.size)) == expected).all()
     assert frame.title == "part" and frame.shape is not None and frame.shape.box == Box(10, 16, 92, 63)
     assert inference.meta.find("part") is not None
-    with pytest.raises(InputError, match="leave no part of an image of 64x96"):
+    with pytest.raises(InputError, match=r"bounds \(left 50px, .*\) leave no part of an image of 64x96"):
         run(project, model, name="roi", bounds={"left": "50px", "right": "50%"})
 
 
