@@ -93,6 +93,9 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 )
 @click.option("--rewrite/--no-rewrite", default=True, help="Whether to apply the exact rewrites.  [default: yes]")
 @click.option(
+    "--caffe-faithful", is_flag=True, help="Run pytorch-semseg's or Supervisely's weights as Caffe's net does."
+)
+@click.option(
     "--protocol",
     "protocols",
     multiple=True,
@@ -199,7 +202,7 @@ def _refuse_wrong_use(options: Options) -> None:
     if options.expect is not None and len(options.expect) > 2:
         raise click.UsageError("--expect takes a mean IoU and a pixel accuracy at most")
     if options.score_only is not None:
-        for name in ("resume", "save_feat", "save_overlay", "input_size", "audit"):
+        for name in ("resume", "save_feat", "save_overlay", "input_size", "audit", "caffe_faithful"):
             if getattr(options, name):
                 raise click.UsageError(f"--{name.replace('_', '-')} is for predicting, not for --score-only")
 

@@ -132,6 +132,7 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         num_classes=options.num_classes if table is None else table.num_classes,
         backend=options.backend,
         rewrite=options.rewrite,
+        caffe_faithful=options.caffe_faithful,
         processes=group.local_size,
     )
     table = table or plain_table(network.num_classes)

@@ -51,6 +51,8 @@ class Network:
     """In which another backend computes."""
     rewritten: bool = False
     """Whether the exact rewrites were applied."""
+    caffe_faithful: bool = False
+    """Of pytorch-semseg's and Supervisely's weights: whether the net has Caffe's stride."""
     _engines: dict[Size, Engine | None] = field(default_factory=dict, repr=False, compare=False)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
@@ -71,19 +73,20 @@ class Network:
     def fit(self) -> Callable[[Size], Size]:
         """The nearest size, not below a given one, that it takes."""
         if not isinstance(self.module, ICNet):
-            return lambda size: size
+            return getattr(self.module, "fit", lambda size: size)
         return lambda size: (max(legal_sizes(size[0])), max(legal_sizes(size[1])))
 
     def logits(self, blob: torch.Tensor, view: View) -> Logits:
         """The scores of one blob, 1x3xHxW: at a quarter of the resolution where the network offers them."""
         quarter = getattr(self.module, "quarter_scores", None)
         with torch.inference_mode():
-            run = self.engine((blob.shape[2], blob.shape[3])) or quarter or self.module
+            ready = self.engine((blob.shape[2], blob.shape[3]))
+            run = ready or quarter or self.module
             scores: torch.Tensor = run(blob.to(self.device))
             planes = scores[0].float().cpu()
         if planes.shape[0] != self.num_classes:
             raise InputError(f"the model scores {planes.shape[0]} classes, expected {self.num_classes}")
-        return Logits(planes, view.size, quarter=quarter is not None)
+        return Logits(planes, view.size, quarter=quarter is not None if ready is None else ready.quarter)
 
     def engine(self, size: Size) -> Engine | None:
         """The network made ready for blobs of one size by a backend, kept for the next of them; None: by none."""
@@ -115,6 +118,7 @@ class Network:
             "precision": "float32",
             "backend": self.backend,
             "rewritten": self.rewritten,
+            "caffe_faithful": self.caffe_faithful,
         }
 
 
@@ -127,6 +131,7 @@ def open_network(
     backend: str = "auto",
     rewrite: bool = True,
     processes: int = 1,
+    caffe_faithful: bool = False,
 ) -> Network:
     """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
 
@@ -138,6 +143,7 @@ def open_network(
         backend: of :func:`pytorch_icnet.runtime.engine`; "auto": "native" where it runs, else "eager".
         rewrite: apply the exact rewrites, see :func:`pytorch_icnet.runtime.rewritten`.
         processes: that share this machine.
+        caffe_faithful: see :func:`pytorch_icnet.load`.
 
     Raises:
         InputError: the file or the backend cannot be used, or the file is for another number of classes.
@@ -145,7 +151,7 @@ def open_network(
     torch.set_float32_matmul_precision("highest")
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
-    module = pytorch_icnet.load(weights)
+    module = pytorch_icnet.load(weights, caffe_faithful=caffe_faithful)
     classes = int(getattr(module, "num_classes", num_classes or 0))
     if num_classes is not None and num_classes != classes:
         raise InputError(f"{weights}: scores {classes} classes, but --num-classes is {num_classes}")
@@ -164,6 +170,7 @@ def open_network(
         automatic=backend == "auto",
         threads=cores(processes),
         rewritten=rewrite,
+        caffe_faithful=caffe_faithful,
     )
     if network.engine(network.input_size) is None:
         return dataclasses.replace(network, backend=EAGER)

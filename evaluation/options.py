@@ -25,6 +25,7 @@ class Options:
     device: str
     backend: str
     rewrite: bool
+    caffe_faithful: bool
     protocols: tuple[str, ...]
     """None named: the one that belongs to the network."""
     scales: tuple[float, ...]

@@ -28,6 +28,9 @@ Network = ICNet | LiminnICNet | MMSegICNet | SemSegICNet
 ON_GRID = ("icnet", "supervisely")
 """Networks, by their names in recipes, that take sizes about 32k+1 alone."""
 
+MISTAKEN = ("liminn", "supervisely")
+"""Networks whose published code updates some statistics twice; of the second it is the original, pytorch-semseg."""
+
 HEADS = ("conv6_cls", "conv6_sub2", "conv6_sub4")
 """The layers with one channel per class."""
 
@@ -103,9 +106,12 @@ def new_net(recipe: Recipe, num_classes: int) -> Network:
     """A recipe's network with all its heads and random weights, from torch's generator.
 
     Raises:
-        InputError: the recipe has another width than 1 for a network that has one form alone.
+        InputError: the recipe asks for mistakes that its network has not; or it has another width than 1 for a network
+            that has one form alone.
     """
-    name, width = recipe.model.network, recipe.model.width
+    name, width, mistakes = recipe.model.network, recipe.model.width, recipe.model.published_mistakes
+    if mistakes and name not in MISTAKEN:
+        raise InputError(f"model.published_mistakes: {' and '.join(MISTAKEN)} have them, {name} has none")
     if name == "icnet":
         net = ICNet(num_classes, merged=False, width=width, aux=True)
         initialize(net)
@@ -116,7 +122,8 @@ def new_net(recipe: Recipe, num_classes: int) -> Network:
         relative = MMSegICNet(int(name.removeprefix("mmseg-r")), num_classes)
         mmseg.initialize(relative)
         return relative
-    other = LiminnICNet(num_classes) if name == "liminn" else SemSegICNet(num_classes)
+    kind = LiminnICNet if name == "liminn" else SemSegICNet
+    other = kind(num_classes, published_mistakes=mistakes)
     initialize(other)
     return other
 

@@ -32,6 +32,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "model.batch_norm": ("train", "frozen", "sync"),
         "data.pixels": ("caffe", "imagenet", "torchvision"),
         "loss.compare": ("labels", "logits"),
+        "loss.label_resize": ("nearest", "bilinear"),
         "loss.average": ("labelled", "all"),
         "optimizer.name": ("sgd", "adam", "adamw"),
         "schedule.name": ("poly", "constant", "plateau"),
@@ -50,6 +51,8 @@ class Model:
     """"train"; "sync": with statistics over all processes; "frozen": the statistics stay, slopes and biases learn."""
     freeze: tuple[str, ...] = ()
     """Layers whose names begin with one of these do not learn, and keep their statistics."""
+    published_mistakes: bool = False
+    """Of liminn's and pytorch-semseg's nets: update some statistics twice in each iteration, as their code does."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,8 @@ class Loss:
     """Of the branches, the finest first."""
     compare: str = "labels"
     align_corners: bool = True
+    label_resize: str = "nearest"
+    """"bilinear": liminn/ICNet-pytorch's mistake, see :class:`training.losses.CascadeLoss`."""
     average: str = "labelled"
     class_weights: tuple[float, ...] | None = None
     ohem_threshold: float | None = None

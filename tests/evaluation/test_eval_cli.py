@@ -38,7 +38,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines.append(f"i/{name}.png l/{name}.png\n")
     (tmp_path / "list.txt").write_text("".join(lines))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: Quarter())
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Quarter())
     return tmp_path
 
 
@@ -163,7 +163,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_interrupted_and_resumed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate("--save-root", "whole").exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr(pytorch_icnet, "load", lambda path: Interrupted())
+        patch.setattr(pytorch_icnet, "load", lambda path, **_: Interrupted())
         result = evaluate()
     assert (result.exit_code, result.stderr) == (130, "icnet-eval: stopped\n")
     whole, left = contents(root / "whole"), contents(root / "results")
@@ -203,14 +203,14 @@ def test_model_out_of_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         def quarter_scores(self, x: torch.Tensor) -> torch.Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
 
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: Large())
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Large())
     assert_failed(evaluate(), "not enough memory on the device: CUDA out of memory.")
 
 
 def test_comparison_with_the_published_figures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Quarter()
     model.provenance["md5"] = KNOWN_WEIGHTS[0].md5
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: model)
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
     result = evaluate("--json", "r.json")
     published = json.loads((root / "r.json").read_text())["published"]
     assert published["mean_iou"]["published"] == KNOWN_WEIGHTS[0].mean_iou

@@ -41,7 +41,7 @@ class Counting(Quarter):
 @pytest.fixture
 def counting(root: Path, monkeypatch: pytest.MonkeyPatch) -> Counting:
     model = Counting()
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: model)
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
     return model
 
 
@@ -163,7 +163,7 @@ def test_other_data_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         labels = np.array([7, 9, 20, 33], np.uint8)[np.random.default_rng(ord(name)).integers(0, 4, (32, 64))]
         write_label_map(root / "l" / f"{name}.png", labels)
     assert_failed(evaluate("--classes", "classes.csv"), "w: scores 19 classes, but --num-classes is 3")
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: Quarter(3))
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Quarter(3))
     result = evaluate("--classes", "classes.csv", "--json", "r.json")
     assert result.exit_code == 0, result.output
     assert "  2           <tree>: 0." in result.stdout
@@ -258,7 +258,7 @@ def test_expected_of_known_weights(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not (root / "results").exists()
     model = Quarter()
     model.provenance["md5"] = KNOWN_WEIGHTS[0].md5
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path: model)
+    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
     missed = evaluate("--expect")
     assert missed.exit_code == 1
     assert f"expected {KNOWN_WEIGHTS[0].mean_iou}% within 0.1" in missed.stdout
