@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -73,7 +74,11 @@ def compared(names: Sequence[str], setting: Setting, rounds: int) -> list[Row]:
         files = {name: Path(folder) / f"{number}.pt" for number, name in enumerate([REFERENCE, *names])}
         Worker(REFERENCE, setting, files[REFERENCE]).close()
         exact = torch.load(files[REFERENCE])
-        workers = {name: Worker(name, setting, files[name]) for name in names}
+        workers = {}
+        for name in names:
+            print(f"preparing {name}, {setting.precision}", file=sys.stderr, flush=True)
+            workers[name] = Worker(name, setting, files[name])
+        print(f"measuring {setting.precision}", file=sys.stderr, flush=True)
         seconds: dict[str, list[float]] = {name: [] for name, worker in workers.items() if worker.failure is None}
         for _ in range(rounds + 1):
             for name, times in seconds.items():
