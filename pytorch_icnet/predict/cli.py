@@ -36,6 +36,23 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
 _ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
 
 
+class _Command(console.Command):
+    """Lets ``--probabilities`` go without a kind, before the name of an image too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        joined: list[str] = []
+        left = list(args)
+        while left:
+            argument = left.pop(0)
+            if argument == "--":
+                joined += [argument, *left]
+                break
+            if argument == "--probabilities":
+                argument += f"={left.pop(0) if left and left[0] in FEATURES else FEATURES[0]}"
+            joined.append(argument)
+        return super().parse_args(ctx, joined)
+
+
 def _kinds(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
     if value is None:
         return None
@@ -97,7 +114,7 @@ class Options:
     json_file: Path | None
 
 
-@console.command("icnet-predict")
+@click.command("icnet-predict", cls=_Command)
 @click.argument("inputs", nargs=-1, metavar="[IMAGE|VIDEO|FOLDER|PATTERN]...")
 @click.option("--camera", type=click.IntRange(0), metavar="N", help="Predict what this camera sees, until Ctrl-C.")
 @click.option("--list", "list_file", help="Predict the images of a list; val, train, test: those of Cityscapes.")
@@ -112,9 +129,8 @@ class Options:
 )
 @click.option(
     "--probabilities",
-    is_flag=False,
-    flag_value=FEATURES[0],
     type=click.Choice(FEATURES),
+    metavar="[npz|mat]",
     help="Also write the probabilities: npz with float16, or mat as the official evaluation.  [npz if none is given]",
 )
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")

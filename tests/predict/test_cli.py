@@ -123,7 +123,7 @@ def test_alpha(folder: Path, weights: Path, predictor: Predictor) -> None:
 
 def test_probabilities(folder: Path, weights: Path, predictor: Predictor) -> None:
     expected = predictor.probabilities(read_image(folder / "i" / "a.png")).transpose(1, 2, 0)
-    assert predict(weights, "i/a.png", "--probabilities").exit_code == 0
+    assert predict(weights, "--probabilities", "i/a.png").exit_code == 0
     half = np.load(folder / "out" / "probabilities" / "a.npz")["data"]
     assert half.dtype == np.float16 and np.array_equal(half, expected.astype(np.float16))
     assert predict(weights, "i/a.png", "--probabilities", "mat", "--save", "labels").exit_code == 0
