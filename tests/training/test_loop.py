@@ -99,6 +99,28 @@ def test_resumed_training_is_the_same_bit_for_bit(root: Path, tmp_path: Path, op
         assert torch.equal(value, later.kept.state_dict()[key]), key
 
 
+def test_steps_against_their_closed_form(root: Path, tmp_path: Path) -> None:
+    """Caffe's SGD: v = m v + g + decay w, w = w - rate (1 - i / n)^0.9 v, with the rate and decay of each group."""
+    options = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-2, "decay_norms": False, "new_lr_factor": 10.0}
+    chosen = recipe(optimizer={**options, "new_layers": ["conv6_"]})
+    training = trainer(root, tmp_path, chosen, weights=DEMO)
+    parameters = dict(training.model.named_parameters())
+    samples = [training.samples[n] for n in range(2)]
+    batch = Batch(torch.stack([s.blob for s in samples]), torch.stack([s.labels for s in samples]), [], [])
+    velocity = {key: torch.zeros_like(value) for key, value in parameters.items()}
+    for iteration in range(3):
+        training.iteration = iteration
+        before = {key: value.detach().clone() for key, value in parameters.items()}
+        training.step([batch])
+        for key, value in parameters.items():
+            decay = 1e-2 if value.dim() == 4 else 0.0
+            rate = (0.1 if key.startswith("conv6_") else 0.01) * (1 - iteration / 6) ** 0.9
+            assert value.grad is not None
+            velocity[key] = 0.9 * velocity[key] + value.grad + decay * before[key]
+            assert torch.allclose(value, before[key] - rate * velocity[key], rtol=1e-5, atol=1e-7), (iteration, key)
+    assert not torch.equal(parameters["conv6_cls.bias"], before["conv6_cls.bias"])
+
+
 def test_validation_keeps_the_best(root: Path, tmp_path: Path) -> None:
     training = trainer(root, tmp_path, recipe(train={"iterations": 4, "validate_every": 2}), held_out=True)
     log = Log(tmp_path, every=1, tensorboard=False)
