@@ -15,10 +15,11 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.serve.cli import main
+from pytorch_icnet.serve.client import main as ask
 from pytorch_icnet.supervisely.annotation import annotation_of
 from pytorch_icnet.supervisely.meta import Meta, ObjectClass, meta_of
 
@@ -202,6 +203,28 @@ def test_supervisely_paths(client: httpx.Client, predictor: Predictor) -> None:
     assert {each["classTitle"] for each in whole.json()["objects"]} == {
         f"{predictor.classes.names[index]}_model" for index in np.unique(predictor.labels(rgb))
     }
+
+
+def test_client(server: Server, client: httpx.Client, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(as_png(image(4)))
+    (tmp_path / "mode.json").write_text(json.dumps({"name": "roi", "bounds": {"left": "50%"}}))
+
+    def run(*options: object) -> Result:
+        return CliRunner().invoke(ask, ["--server-url", server.url, *map(str, options)])
+
+    out = tmp_path / "out.json"
+    done = run("--in-image", tmp_path / "a.png", "--mode", tmp_path / "mode.json", "--out-json", out)
+    assert done.exit_code == 0, done.output
+    parts = {"mode": (tmp_path / "mode.json").read_text()}
+    same = client.post("model/inference", files={"image": ("a.png", as_png(image(4)))}, data=parts)
+    assert json.loads(out.read_text()) == same.json()
+    meta = run("--request-type", "get_output_meta")
+    assert json.loads(meta.output) == client.post("model/get_out_meta").json()
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    refused = run("--in-image", tmp_path / "a.png")
+    assert refused.exit_code == 1 and "415: the image: neither a PNG nor a JPEG" in refused.output
+    nobody = CliRunner().invoke(ask, ["--server-url", "http://127.0.0.1:9", "--request-type", "get_out_meta"])
+    assert nobody.exit_code == 1 and "refused" in nobody.output and "Traceback" not in nobody.output
 
 
 @pytest.mark.parametrize(
