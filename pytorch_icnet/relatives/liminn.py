@@ -59,11 +59,11 @@ class LiminnICNet(nn.Module):
         """Scores before softmax.
 
         Args:
-            x: (N, 3, H, W), RGB as torchvision normalises it; any size of at least 32, multiples of 32 give scores of
-                the same size, others up to 31 more.
+            x: (N, 3, H, W), RGB as torchvision normalises it; any size of at least 32.
 
         Returns:
-            In eval mode (N, num_classes, 32k, 32l), the first of :meth:`outputs`; in training all of them.
+            In eval mode (N, num_classes, H', W'), the first of :meth:`outputs`, with H' and W' the multiples of 8 at or
+            above H and W; in training all of them.
         """
         outputs = self.outputs(x)
         return outputs if self.training else outputs[0]
