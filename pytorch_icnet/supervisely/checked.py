@@ -83,7 +83,8 @@ def checked(kind: type[T], data: Any, origin: str, prefix: str = "") -> T:
     values: dict[str, Any] = {}
     for key, value in data.items():
         if key not in fields:
-            raise InputError(f"{origin}: no key {prefix}{str(key)[:_MAX_TEXT]}{nearest(key, fields, prefix)}")
+            unknown = key if is_name(key) else shown(key)
+            raise InputError(f"{origin}: no key {prefix}{unknown}{nearest(key, fields, prefix)}")
         field = fields[key]
         if dataclasses.is_dataclass(field.default):
             values[key] = checked(type(field.default), value, origin, f"{prefix}{key}.")
