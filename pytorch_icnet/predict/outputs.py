@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,12 +55,10 @@ class Outputs:
         wanted = [kind for kind in chosen if kind != "probabilities"]
         return (*wanted, "probabilities") if self.features else tuple(wanted)
 
-    def path(self, kind: str, frame: Frame) -> Path:
+    def path(self, kind: str, source: Source, number: int = 0) -> Path:
         """The file of an image, or of a frame of a video."""
         suffix = f".{self.features}" if kind == "probabilities" else ".png"
-        name = frame.source.name
-        if frame.source.is_video:
-            name = name / f"{frame.number:06d}"
+        name = source.name / f"{number:06d}" if source.is_video else source.name
         return self.root / kind / name.with_name(name.name + suffix)
 
     def video(self, kind: str, source: Source) -> Path:
@@ -72,18 +70,17 @@ class Outputs:
         found = []
         for kind in self.of(source):
             if not source.is_video:
-                found.append(self.path(kind, Frame(source, 0, _nothing)))
+                found.append(self.path(kind, source))
             else:
                 found.append(self.video(kind, source) if kind in PICTURES else self.root / kind / source.name)
         return found
 
-    def refuse_overwriting(self, sources: Iterable[Source]) -> None:
-        """Raise InputError where a result would replace what it is made of."""
-        for source in sources:
-            given = Path(source.label).resolve()
-            for path in self.files(source):
-                if path.resolve() == given:
-                    raise InputError(f"{source.label}: would be replaced by its result; give another --output")
+    def refuse_overwriting(self, sources: Sequence[Source]) -> None:
+        """Raise InputError where a result would replace a source."""
+        given = {Path(source.label).resolve(): source for source in sources}
+        for path in (path.resolve() for source in sources for path in self.files(source)):
+            if path in given and path.is_file():
+                raise InputError(f"{given[path].label}: would be replaced by a result; give another --output")
 
     def write(self, frame: Frame, image: Bytes, labels: Bytes, probabilities: Floats | None) -> dict[str, Bytes]:
         """Write the files of an image, each whole or not at all, and return the pictures of a video's frame.
@@ -103,19 +100,20 @@ class Outputs:
         }
         pictures: dict[str, Bytes] = {}
         for kind in kinds:
+            path = self.path(kind, frame.source, frame.number)
             if kind in PICTURES and frame.source.is_video:
                 pictures[kind] = makers[kind]()
             elif kind == "labels":
-                write_label_map(self.path(kind, frame), labels)
+                write_label_map(path, labels)
             elif kind == "label-ids":
-                write_label_map(self.path(kind, frame), self.table.to_label_id[labels])
+                write_label_map(path, self.table.to_label_id[labels])
             elif kind == "colour":
-                write_coloured(self.path(kind, frame), labels, palette)
+                write_coloured(path, labels, palette)
             elif kind in PICTURES:
-                _write_picture(self.path(kind, frame), makers[kind]())
+                _write_picture(path, makers[kind]())
             else:
                 assert probabilities is not None
-                write_probabilities(self.path(kind, frame), probabilities)
+                write_probabilities(path, probabilities)
         return pictures
 
 
@@ -212,7 +210,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _nothing() -> Bytes:
-    raise AssertionError("only the path is asked for")

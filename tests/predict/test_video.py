@@ -274,5 +274,5 @@ def test_a_video_does_not_replace_itself(tmp_path: Path, weights: Path) -> None:
     (tmp_path / "overlay").mkdir()
     clip = write_clip(tmp_path / "overlay" / "clip.mp4", 3)
     result = predict(weights, clip, "--output", tmp_path)
-    assert result.exit_code == 1 and "would be replaced by its result" in result.stderr
+    assert result.exit_code == 1 and "would be replaced by a result" in result.stderr
     assert numbers(clip) == list(range(3))
