@@ -163,8 +163,8 @@ def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
         response_class=Response,
     )
     async def predict(request: Request, format: FormName | None = None) -> Response:
-        """`format`: `labels` (gray PNG of trainIds), `colour` (indexed PNG), `overlay` (PNG), `annotation`
-        (Supervisely's JSON). Without it, `annotation` where `Accept` asks for JSON, and `labels` otherwise."""
+        """The format may be labels (gray PNG of trainIds), colour (indexed PNG), overlay (PNG) or annotation
+        (Supervisely's JSON). Without it: annotation where Accept asks for JSON, and labels otherwise."""
         form = FORMS[format or _accepted(request)]
         with Body(request, settings, memory) as body:
             data = await checked(await body.image())

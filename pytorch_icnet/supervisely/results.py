@@ -59,7 +59,8 @@ class Checkpoint:
         for index in range(max(self.indices.values()) + 1):
             known = by_index.get(index)
             name = known.title if known else BACKGROUND if index == 0 else f"class {index}"
-            entries.append(ClassEntry(index, name, known.colour if known else default_colour(index), index))
+            plain = (0, 0, 0) if name == BACKGROUND else default_colour(index)
+            entries.append(ClassEntry(index, name, known.colour if known else plain, index))
         return ClassTable(str(self.folder), tuple(entries))
 
     def module(self) -> nn.Module:

@@ -13,16 +13,20 @@ from click.testing import CliRunner, Result
 
 from prototxt.errors import InputError
 from pytorch_icnet.checkpoints import load
+from pytorch_icnet.classes import ClassTable
 from pytorch_icnet.icnet import ICNet
 from pytorch_icnet.relatives.semseg import SemSegICNet
 from pytorch_icnet.supervisely.config import TrainConfig, train_config_of
 from pytorch_icnet.supervisely.project import Project, read_project
 from pytorch_icnet.supervisely.results import Checkpoint, read_checkpoint_folder, write_checkpoint_folder
 from training.cli import main
-from training.supervisely import begin, class_indices, planned, recipe_for, sources
+from training.supervisely import planned, recipe_for
+from training.supervisely_data import class_indices, sources
+from training.supervisely_start import begin
 
 from ..supervisely.small import SIZE, write_project
 
+NO_TABLE = ClassTable("", ())
 TAGS = ("train", "train", "train", "val")
 SMALL: dict[str, Any] = {
     "input_size": {"width": 97, "height": 65},
@@ -50,7 +54,7 @@ def run(root: Path, out: Path, settings: dict[str, Any], *options: object) -> Re
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
-def table(project: Project, indices: dict[str, int]) -> Any:
+def table(project: Project, indices: dict[str, int]) -> ClassTable:
     classes = tuple(each for each in project.meta.classes if each.title in indices)
     return Checkpoint(Path(), {}, classes, indices).table()
 
@@ -140,7 +144,7 @@ def test_label_maps_of_a_project(project: Project) -> None:
 )
 def test_tags_without_images(project: Project, tags: dict[str, str], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        sources(config(dataset_tags=tags), project, {"car": 1, "road": 2, "sky": 3}, None)
+        sources(config(dataset_tags=tags), project, {"car": 1, "road": 2, "sky": 3}, NO_TABLE)
 
 
 def test_corrupted_samples_are_borne_up_to_the_limit(tmp_path: Path) -> None:
@@ -150,7 +154,7 @@ def test_corrupted_samples_are_borne_up_to_the_limit(tmp_path: Path) -> None:
     project = read_project(root)
     indices = {"car": 1, "road": 2, "sky": 3}
     strict, lenient, middle = (
-        sources(config(allow_corrupted_samples={"val": limit}), project, indices, None)[1] for limit in (0, 2, 1)
+        sources(config(allow_corrupted_samples={"val": limit}), project, indices, NO_TABLE)[1] for limit in (0, 2, 1)
     )
     with pytest.raises(InputError, match=r"1\.png"):
         strict.read(1)
