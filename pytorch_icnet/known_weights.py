@@ -1,9 +1,9 @@
-"""The weights that ICNet's authors published, those of its relatives, and the figures that belong to them.
+"""Known weights: those that ICNet's authors published, its relatives' and the demo's, and the figures that belong to them.
 
 The originals' files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet)
 and the paper (ECCV 2018). The relatives': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
-README and ``configs/icnet.yaml`` of liminn/ICNet-pytorch da394fc. The weights are their authors'; nothing of them is in
-this project.
+README and ``configs/icnet.yaml`` of liminn/ICNet-pytorch da394fc. Those weights are their authors'; nothing of them is
+in this project. The demo's are its own: ``demo/icnet_demo.caffemodel``, trained on generated scenes.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class KnownWeights:
         fps: published images per second, batch 1, at ``input_size``; its device is in ``device``.
         device: on which the published speed was measured.
         training_gb: published GPU memory of training (GB).
+        recipe, seed: of the training, where the weights come from one with :mod:`training`.
     """
 
     file: str
@@ -55,6 +56,8 @@ class KnownWeights:
     fps: float | None = None
     device: str | None = None
     training_gb: float | None = None
+    recipe: str | None = None
+    seed: int | None = None
 
     def scores(self, *, multi_scale: bool = False) -> dict[str, float]:
         """What was published, by the figure's key: percent, of one pass over each image or of several."""
@@ -103,6 +106,18 @@ KNOWN_WEIGHTS: tuple[KnownWeights, ...] = (
         69.5,
         None,
         _README,
+    ),
+    KnownWeights(
+        "icnet_demo.caffemodel",
+        "6bb147c4dce252f331b0f4f7e0e8ace6",
+        "icnet_cityscapes_bnnomerge",
+        "the 40 scenes of samplelist/demo.txt",
+        68.29,
+        92.6,
+        "docs/demo.md",
+        input_size=(257, 513),
+        recipe="demo",
+        seed=2018,
     ),
 )
 

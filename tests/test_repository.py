@@ -101,7 +101,7 @@ def test_only_tests_are_named_test() -> None:
     assert [name for name, path in MODULES.items() if path.name.startswith("test_")] == []
 
 
-@pytest.mark.parametrize(("name", "count"), [("val", 500), ("test", 1525), ("train", 2975), ("demo", 4)])
+@pytest.mark.parametrize(("name", "count"), [("val", 500), ("test", 1525), ("train", 2975), ("demo", 40)])
 def test_lists_are_packaged(name: str, count: int) -> None:
     lines = resources.files("samplelist").joinpath(f"{name}.txt").read_text().splitlines()
     fields = 1 if name == "test" else 2

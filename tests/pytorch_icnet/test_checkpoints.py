@@ -156,7 +156,7 @@ def test_a_layer_missing_from_a_caffemodel_is_named(tmp_path: Path, model: ICNet
 
 
 def test_known_weights() -> None:
-    assert len({known.md5 for known in KNOWN_WEIGHTS}) == len(KNOWN_WEIGHTS) == 4
+    assert len({known.md5 for known in KNOWN_WEIGHTS}) == len(KNOWN_WEIGHTS) == 5
     known = by_file("icnet_cityscapes_train_30k.caffemodel")
     assert known is not None and by_md5(known.md5.upper()) is known
     assert (known.mean_iou, known.pixel_accuracy, known.input_size) == (67.7, 94.5, (1025, 2049))
