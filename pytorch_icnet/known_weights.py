@@ -1,4 +1,4 @@
-"""Known weights: those that ICNet's authors published, its relatives' and the demo's, and the figures that belong to them.
+"""Known weights, those of ICNet's authors, its relatives and the demo, and the figures that belong to them.
 
 The originals' files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet)
 and the paper (ECCV 2018). The relatives': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
