@@ -19,10 +19,12 @@ from .app import create_app
 from .settings import Settings
 
 _BACKLOG = 256
+_KEEP_ALIVE = 75
+"""Seconds, more than clients keep an idle connection: who closes first must not be the server, or requests are lost."""
 
 
 class Protocol(H11Protocol):
-    """HTTP/1.1 that hangs up on a client whose request's head does not arrive in time."""
+    """HTTP/1.1 that hangs up on a client whose next request's head does not arrive in time."""
 
     seconds = Settings.timeout
 
@@ -32,7 +34,7 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self.cycle is not None:
+        if self.cycle is not None and not self.cycle.response_complete:
             self._timer.cancel()
 
     def on_response_complete(self) -> None:
@@ -68,6 +70,7 @@ def run(model: Model, settings: Settings, host: str, port: int) -> None:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=4 * settings.queue + 64,
+        timeout_keep_alive=_KEEP_ALIVE,
         timeout_graceful_shutdown=int(settings.timeout) + 1,
         h11_max_incomplete_event_size=16 << 10,
     )
