@@ -179,8 +179,15 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         chosen = PRECISIONS.get(self.recipe.train.precision)
-        with torch.autocast(self.device.type, chosen, enabled=chosen is not None):
-            scores = self.net(batch.blobs.to(self.device, non_blocking=True))
+        try:
+            with torch.autocast(self.device.type, chosen, enabled=chosen is not None):
+                scores = self.net(batch.blobs.to(self.device, non_blocking=True))
+        except ValueError as error:  # torch's own: one image, averaged to one pixel, has no variance
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise InputError(
+                f"{self.recipe.model.network} needs at least two images in each pass of each process: {error}"
+            ) from error
         loss: torch.Tensor = self.criterion(scores, batch.labels.to(self.device, non_blocking=True))
         return loss
 

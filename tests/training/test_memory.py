@@ -55,6 +55,12 @@ def test_the_command_takes_every_network(recipe: str) -> None:
     assert expected in found.output.splitlines()[-1].split()
 
 
+def test_one_image_alone_is_too_few_for_a_pyramid_with_normalisation() -> None:
+    options = ["--recipe", "mmseg-r18-80k", "--measure-memory", "--size", "64", "96", "--batch", "1", "--device", "cpu"]
+    found = CliRunner().invoke(main, options)
+    assert found.exit_code == 1 and "mmseg-r18 needs at least two images in each pass" in found.output
+
+
 @pytest.mark.parametrize("recipe", ["liminn", "supervisely", "mmseg-r18-80k"])
 def test_a_network_of_one_width_is_not_narrowed(recipe: str) -> None:
     found = CliRunner().invoke(main, ["--recipe", recipe, "--measure-memory", "--set", "model.width=0.5"])
