@@ -1,6 +1,6 @@
 """Time from scores to label map, against the share of undecided cells, and from image to blob.
 
-``python benchmarks/postprocessing.py [--threads 2] [--rounds 9] [--device cpu]``
+``python -m benchmarks.postprocessing [--threads 2] [--rounds 9] [--device cpu]``
 
 A cell is the square between four neighbouring scores; it is decided where the four have the same best class by a
 margin. Trained nets leave about 5 % undecided, seeded weights on real images 46 %, white noise all of them. The forms
@@ -32,6 +32,9 @@ from pytorch_icnet.imaging.pixels import CAFFE
 CLASSES, CORNERS, FULL_SIZE, SIZE = 19, (257, 513), (1025, 2049), (1024, 2048)
 SHARES = (0.05, 0.25, 0.46, 0.75, 1.0)
 
+WHOLE = "whole"
+"""The plain steps on whole tensors: what the other forms are measured against, and slow."""
+
 Times = dict[str, list[float]]
 """Seconds of each round, by the name of the form."""
 ByShare = dict[str, dict[float, list[float]]]
@@ -43,7 +46,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--forms", nargs="+", choices=forms.FORMS, default=forms.FORMS, help="which to compare")
+    choices = (WHOLE, *forms.FORMS)
+    parser.add_argument("--forms", nargs="+", choices=choices, default=choices, help="which to compare")
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of undecided cells, about")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"))
     options = parser.parse_args()
@@ -97,8 +101,9 @@ def undecided(scores: torch.Tensor) -> float:
 
 def label_forms(names: Sequence[str], device: torch.device) -> dict[str, Callable[[torch.Tensor], Any]]:
     """What is compared: the whole map in torch, and the forms that run here."""
-    own = {name: partial(postprocess, size=SIZE, form=name) for name in names if usable(name, device)}
-    return {"whole map in torch": whole_map, **own}
+    whole = {"whole map in torch": whole_map} if WHOLE in names else {}
+    own = {name: partial(postprocess, size=SIZE, form=name) for name in names if name != WHOLE and usable(name, device)}
+    return {**whole, **own}
 
 
 def usable(form: str, device: torch.device) -> bool:
@@ -130,7 +135,7 @@ def resized(planes: torch.Tensor, taps: Taps, axis: int) -> torch.Tensor:
 
 def blob_forms(rgb: Any, names: Sequence[str], device: torch.device) -> dict[str, Callable[[], Any]]:
     image = torch.from_numpy(rgb).to(device)
-    own = {name: partial(preprocess, image, form=name) for name in names if usable(name, device)}
+    own = {name: partial(preprocess, image, form=name) for name in names if name != WHOLE and usable(name, device)}
     return {"imresize, then subtract": lambda: CAFFE.blob(imresize(rgb, FULL_SIZE)), **own}
 
 
