@@ -1,6 +1,7 @@
 # make demo    install, then convert, evaluate and time a small model on generated images
 # make test    install, then lint, check types and run the tests
 # make crosscheck    install, then compare with cityscapesScripts in a virtual environment of their own
+# make bench   install, then measure this machine: the forward pass beside its peers, growth, post-processing
 # make venv    install only: a virtual environment in .venv, with the versions of constraints.txt
 #
 # PYTHON=... makes the environment (3.11 or later), VENV=... names its folder.
@@ -12,7 +13,7 @@ CROSSCHECK := $(VENV)-crosscheck
 INSTALLED := $(VENV)/installed
 OUT := demo/out
 
-.PHONY: venv demo test crosscheck clean
+.PHONY: venv demo test bench crosscheck clean
 
 venv: $(INSTALLED)
 
@@ -44,6 +45,12 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+
+bench: $(INSTALLED)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[test,openvino]'
+	$(BIN)/python -m benchmarks.forward --precision fp32 bf16
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.postprocessing
 
 # cityscapesScripts' NumPy 1.26 needs Python 3.11 or 3.12.
 crosscheck: $(INSTALLED) $(CROSSCHECK)/installed
