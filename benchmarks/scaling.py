@@ -115,7 +115,7 @@ def plot(points: list[Point], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
     names = list(dict.fromkeys(point.series for point in points))
     figure, all_axes = pyplot.subplots(1, len(names), figsize=(4 * len(names), 3.6), constrained_layout=True)
@@ -129,8 +129,8 @@ def plot(points: list[Point], path: Path) -> None:
         axes.loglog(amounts, medians[middle] * (amounts / amounts[middle]) ** slope, ":", color="gray")
         axes.set_xticks(amounts, [f"{amount:.3g}" for amount in amounts])
         axes.set_xticks([], minor=True)
-        axes.yaxis.set_major_formatter(ticker.FormatStrFormatter("%.2g"))
-        axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+        axes.set_yticks(medians, [f"{seconds:.2g}" for seconds in medians])
+        axes.set_yticks([], minor=True)
         axes.set_xlabel(name)
         axes.set_ylabel("seconds")
     figure.savefig(path, dpi=110)
