@@ -41,7 +41,7 @@ def catalogue_text() -> str:
     lines = [
         "# Layer types",
         "",
-        "What `icnet-convert --layers` prints; [converting.md](converting.md) shows how to add one.",
+        "What `icnet-convert --layers` prints; [adding-a-layer.md](adding-a-layer.md) shows how to add one.",
     ]
     family = ""
     for rows in _alike(catalogue()):
