@@ -202,10 +202,10 @@ def _protocols(options: Options, table: ClassTable, network: Network | None) -> 
     if network is not None:
         settings = dataclasses.replace(settings, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
     names = options.protocols or (network.protocol if network is not None else DEFAULT,)
-    for what, other in (("scales", (0.5,)), ("flip", not options.flip)):
+    for what, other in (("input_size", (1, 1)), ("scales", (0.5,)), ("flip", not options.flip)):
         asked = getattr(options, what) not in (None, (1.0,))
         if asked and not any(_feeds_otherwise(name, settings, {what: other}) for name in names):
-            raise InputError(f"--{what}: without meaning for the protocol {', '.join(names)}")
+            raise InputError(f"--{what.replace('_', '-')}: without meaning for the protocol {', '.join(names)}")
     return [protocol(name, settings) for name in names]
 
 

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -76,6 +77,9 @@ class Logits:
 class Rule(ABC):
     """The rule of one family. Stateless: every method may run in any thread."""
 
+    one_size: ClassVar[bool] = True
+    """Whether every image is resized to :attr:`Feeding.input_size`."""
+
     def __init__(self, feeding: Feeding) -> None:
         self.feeding = feeding
 
@@ -123,6 +127,8 @@ class NativeRule(OfficialRule):
     An image of Cityscapes, 1024x2048, is fed as the official evaluation feeds it.
     """
 
+    one_size = False
+
     def views(self, size: Size) -> tuple[View, ...]:
         return (View(self.feeding.fit(size), "matlab", self.feeding.pixels or CAFFE),)
 
@@ -133,6 +139,8 @@ class MMSegRule(Rule):
     With several scales or flipping it is the test-time augmentation: the mean of the softmax over all views. Those
     scales are relative to the image's own size, as in 1.x; in 0.x to 2048x1024, which is the same for Cityscapes.
     """
+
+    one_size = False
 
     LONG_SIDE, SHORT_SIDE = 2048, 1024
     """Into which the test pipeline of the Cityscapes configurations fits every image, enlarging small ones too."""
@@ -178,6 +186,8 @@ class MMSegRule(Rule):
 
 class LiminnRule(Rule):
     """liminn/ICNet-pytorch's (``evaluate.py``): images as they are."""
+
+    one_size = False
 
     def views(self, size: Size) -> tuple[View, ...]:
         return (View(self.feeding.fit(size), "opencv", self.feeding.pixels or TORCHVISION),)

@@ -81,7 +81,7 @@ class Predictor:
         precision: see :func:`pytorch_icnet.runtime.engine`.
         backend: likewise. With ``native`` "auto" does not compile ahead of time, which takes minutes for each size.
         native: feed every image at its own size, or the next one that the network takes, instead of one size.
-        input_size: (height, width) that images are resized to; None: the network's own.
+        input_size: (height, width) that images are resized to, where the rule does that; None: the network's own.
         threads: of the processor; None: as many as torch uses.
         classes: names and colours; None: Cityscapes' for 19 classes.
         cache_dir: see :func:`pytorch_icnet.runtime.engine`.
@@ -117,9 +117,10 @@ class Predictor:
         self.module = source.eval() if isinstance(source, nn.Module) else open_weights(source, Cache(cache_dir)).eval()
         self.num_classes = _classes_of(self.module, classes)
         self.classes = classes or plain_table(self.num_classes)
-        self.rule: Rule = rule(
-            "native" if native else getattr(self.module, "protocol", "official"), _feeding(self.module, input_size)
-        )
+        name = "native" if native else getattr(self.module, "protocol", "official")
+        self.rule: Rule = rule(name, _feeding(self.module, input_size))
+        if input_size is not None and not self.rule.one_size:
+            raise InputError(f"an input size is without meaning for the rule {name!r}, which keeps images' own shape")
         self._engines: OrderedDict[Size, Engine] = OrderedDict()
         self._lock = Lock()
 

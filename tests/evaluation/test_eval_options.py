@@ -86,6 +86,8 @@ def test_scales_and_flip(root: Path, counting: Counting) -> None:
 
 def test_options_without_meaning(root: Path) -> None:
     assert_failed(evaluate("--scales", "0.5,1"), "--scales: without meaning for the protocol official")
+    size = ("--input-size", "65", "65")
+    assert_failed(evaluate(*size, "--protocol", "mmseg"), "--input-size: without meaning for the protocol mmseg")
     assert_failed(evaluate("--flip", "--protocol", "liminn"), "--flip: without meaning for the protocol liminn")
     assert evaluate("--no-flip", "--protocol", "semseg").exit_code == 0
 
