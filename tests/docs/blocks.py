@@ -13,7 +13,7 @@ SHELL = ("", "sh")
 
 _FENCE = re.compile(r"```(\w*)$")
 _NAMED = re.compile(r"`([\w./-]+\.\w+)`")
-_OPTIONAL = re.compile(r"(?<=\s)\[([^\[\]]+)\]")
+_OPTIONAL = re.compile(r"(?<=\s)\[(-[^\[\]]+)\]")
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
 

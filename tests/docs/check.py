@@ -79,7 +79,10 @@ class Visit:
         if row is not None:
             self.counts["excepted"] += 1
             return row.check(command)
-        text = tables.filled(command.required)
+        if ADDRESS in command.required and self._server is None:
+            return f"{command.text}: nothing serves on this page before this line"
+        url = self._server.url if self._server else ""
+        text = tables.filled(command.required).replace(ADDRESS, url)
         variables, words = programs.split(text)
         if words[0] in tables.BASH:
             self.counts["run"] += 1
@@ -112,10 +115,7 @@ class Visit:
         return program.run(arguments, variables)
 
     def _bash(self, text: str) -> str | None:
-        if text.startswith("curl") and self._server is None:
-            return "nothing serves on this page before this line"
-        url = self._server.url if self._server else ""
-        line = text.replace("curl", "curl --fail --silent --show-error", 1).replace(ADDRESS, url)
+        line = text.replace("curl", "curl --fail --silent --show-error", 1)
         failure = programs.run_process(["bash", "-o", "pipefail", "-c", line])
         return failure and f"{text}: {failure}"
 

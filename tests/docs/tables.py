@@ -110,18 +110,19 @@ ADDED = (
     Added(r"^test_time", "--iterations 1 --warmup 0", "a pass shows that it runs"),
     Added(r"^test_time(?!.*--weights)", "--height 65 --width 65", "nets of full width are slow at full size"),
     Added(r"--count \d\d", "--count 2 --size 65 129", "so many scenes take minutes"),
-    Added(r"icnet-train .*--measure-memory", "--size 65 97 --batch 1", "nets of full width are slow at full size"),
+    Added(r"icnet-train .*--measure-memory", "--size 65 97", "nets of full width are slow at full size"),
     Added(
-        r"icnet-train (?!.*--measure-memory)",
+        r"icnet-train (?!.*(--measure-memory|--supervisely))",
         "--set train.iterations=2 --set train.batch=2 --set data.workers=0",
         "two iterations show that it runs",
     ),
     Added(
-        r"icnet-train (?!.*(--measure-memory|--recipe mmseg|--supervisely))",
-        "--set data.crop=[65,97] --set model.width=0.1",
+        r"icnet-train (?!.*(--measure-memory|--recipe (mmseg|liminn)))",
+        "--set model.width=0.1",
         "nets of full width are slow at full size",
     ),
-    Added(r"icnet-train .*--recipe mmseg(?!.*--measure-memory)", "--set data.crop=[65,97]", "832x832 is slow"),
+    Added(r"icnet-train (?!.*(--measure-memory|--supervisely))", "--set data.crop=[65,97]", "large crops are slow"),
+    Added(r"icnet-train .*--recipe mmseg(?!.*--measure)", "--set model.network=mmseg-r18", "a ResNet-50 is slow"),
 )
 
 EDITED = (Edited("train.json", '"width": 2049, "height": 1025', '"width": 97, "height": 65', "slow at full size"),)
@@ -134,11 +135,6 @@ EXCEPTED = (
     Excepted(r"pytest ", "runs the suite, of which this is a part", _in_repository),
     Excepted(r"(\w+=\d )?python (-m )?benchmarks", "measures for minutes", _in_repository),
 )
-
-FOREIGN = {
-    "--cov": "pytest",
-}
-"""Options in sentences that are those of other programs."""
 
 
 def filled(text: str) -> str:

@@ -77,6 +77,14 @@ def test_what_is_wrong_is_found(text: str, said: str, enter: Enter) -> None:
     assert len(failures) == 1 and said in failures[0], failures
 
 
+def test_what_is_wrong_is_found_in_processes(enter: Enter) -> None:
+    (apart,) = tables.APART
+    enter(apart)
+    with Visit(Page(apart, "    icnet-convert nothing.caffemodel\n")) as visit:
+        (failure,) = visit.check()
+    assert "No such file or directory" in failure and "Traceback" not in failure
+
+
 def all_commands() -> list[Command]:
     return [command for page in PAGES for command in page.commands()]
 
@@ -85,6 +93,10 @@ def all_commands() -> list[Command]:
 def test_every_deviation_is_needed(row: tables.Added | tables.Excepted) -> None:
     assert any(row.matches(command) for command in all_commands())
     assert row.reason
+
+
+def test_every_program_of_the_system_is_used() -> None:
+    assert {command.text.split()[0] for command in all_commands()} >= set(tables.BASH)
 
 
 @pytest.mark.parametrize("placeholder", tables.STANDS_FOR)
@@ -100,7 +112,7 @@ def test_every_edited_file_has_what_is_edited(row: tables.Edited) -> None:
 @each_page
 def test_options_in_sentences_exist(page: Page) -> None:
     known = {name: program.options() for name, program in ((program.name, program) for program in programs.programs())}
-    known["anywhere"] = set().union(*known.values(), tables.FOREIGN)
+    known["anywhere"] = set().union(*known.values())
     for line, code in page.inline():
         words = code.split()
         if words and (words[0] in known or words[0].startswith("--")):

@@ -22,7 +22,6 @@ from training.scenes import scene, write_scenes
 from training.scenes.files import write_list
 
 from ..nets import seeded, write_caffemodel
-from ..supervisely.small import write_checkpoint as write_supervisely
 from ..supervisely.small import write_project
 
 ROOT = Path(__file__).parents[2]
@@ -102,6 +101,7 @@ def _whole_icnet(path: Path) -> None:
 
 LARGE: dict[tuple[str, str], Callable[[Path], None]] = {
     ("docs/mmseg.md", "icnet_r50-d8_832x832_80k_cityscapes_20210926_044625-c6407341.pth"): _mmseg,
+    ("docs/mmseg.md", "FILE"): _mmseg,
     ("docs/relatives.md", "FILE"): _liminn,
     ("docs/relatives.md", "semseg.pkl"): _semseg,
     ("docs/relatives.md", UNMERGED[0]): _whole_icnet,
@@ -122,16 +122,15 @@ def _scenes(root: Path) -> None:
     (root / "CITYSCAPES").symlink_to("cityscapes")
     for split in ("train", "val"):
         write_list(root / f"{split}.txt", write_scenes(root / "data", 2, split, size=SCENE))
-    shutil.copy(next((root / "data").rglob("*_leftImg8bit.png")), root / "street.png")
 
 
 def _supervisely(root: Path) -> None:
     write_project(root / "PROJECT")
-    write_supervisely(root / "trained")
     (root / "PROJECT" / "ds0").rename(root / "PROJECT" / "ds")
     for kind, suffix in (("img", ".png"), ("ann", ".png.json")):
         folder = root / "PROJECT" / "ds" / kind
         (folder / f"0{suffix}").rename(folder / f"street{suffix}")
+    shutil.copy(root / "PROJECT" / "ds" / "img" / "street.png", root)
 
 
 def enter(made: Path, root: Path, page: str, monkeypatch: pytest.MonkeyPatch) -> None:
