@@ -194,8 +194,8 @@ class Bottleneck(nn.Module):
         self.cb4 = Unit("cb_unit", inputs, outputs, 1, batch_norm, stride=stride) if project else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.cb4 is None else self.cb4(x)
-        return F.relu(self.cb3(self.cbr2(self.cbr1(x))) + shortcut)
+        y = self.cb3(self.cbr2(self.cbr1(x)))
+        return F.relu(y + (x if self.cb4 is None else self.cb4(x)))
 
 
 class Stage(nn.Module):
