@@ -1,14 +1,17 @@
 """Networks for inference: the same function with fewer operations, exactly.
 
 The rewrites and their proofs stand in :mod:`converter.passes`; here they are applied to a whole network, converted
-graph or hand-written ICNet alike. ICNet gains two more, both from 1x1 convolutions and channel factors that commute
-with what works on each channel by itself:
+graph or hand-written ICNet alike. ICNet gains three more. Two come from 1x1 convolutions and channel factors that
+commute with what works on each channel by itself, the third saves a copy of the image:
 
 - ``data_sub1`` multiplies each channel of the image. The convolutions that read it are linear and pad with zeros, which
   a factor leaves zero, so that the factors move into their weights.
 - The pyramid adds to ``conv5_3`` what pooling and resizing make of it. Both are linear and treat all channels alike, so
   that ``conv5_4_k1`` without its bias commutes with the whole pyramid, which then works on a quarter of the channels.
   The bias comes last.
+- ``conv1_1_3x3_s2`` reads ``data_sub2``, which on an odd size is y[j] = x[2 j], and zeros around it. Its taps
+  y[2 i + k], k = -1, 0, 1, are x[4 i + 2 k]: a convolution of x itself with stride 4, dilation 2 and padding 2. An axis
+  of n = 2 m - 1 pixels has zeros at -2 and at 2 m = n + 1, which are those of y at -1 and m.
 """
 
 from __future__ import annotations
@@ -107,8 +110,12 @@ class RewrittenICNet(ICNet):
 
     def half_features(self, x: torch.Tensor) -> torch.Tensor:
         """``conv3_1`` of an image (N, 3, H, W): 256 channels at a sixteenth of the resolution."""
-        y: torch.Tensor = self.data_sub2(x)
-        for name in ("conv1_1_3x3_s2", "conv1_2_3x3", "conv1_3_3x3"):
+        first = convolution_of(self, "conv1_1_3x3_s2")
+        if x.shape[-2] % 2 and x.shape[-1] % 2:
+            y = F.relu(F.conv2d(x, first.weight, first.bias, stride=4, padding=2, dilation=2))
+        else:
+            y = F.relu(first(self.data_sub2(x)))
+        for name in ("conv1_2_3x3", "conv1_3_3x3"):
             y = self._run(name, y)
         y = self.pool1_3x3_s2(y)
         for block in ("conv2_1", "conv2_2", "conv2_3", "conv3_1"):
