@@ -216,6 +216,8 @@ def kind_of(path: Path) -> str:
     try:
         with path.open("rb") as stream:
             head = stream.read(16)
+        if not head:
+            raise WeightsError(f"{path}: an empty file; get it again")
         if head[:2] == b"PK" or torch_files.is_legacy(head):
             return "torch"
         return "safetensors" if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size else ""

@@ -51,10 +51,15 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             size = path.stat().st_size
             content, places = _legacy(stream, size) if is_legacy(stream.read(16)) else _archive(stream, path, size)
             return _tensors(stream, _state_of(content, path), places, size, path)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path}: not a whole torch checkpoint: {_line(error)}") from error
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a whole torch checkpoint: {_line(error)}") from error
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        NotImplementedError,
+        UnicodeError,
+        RuntimeError,
+    ) as error:
+        raise WeightsError(f"{path}: not a whole torch checkpoint, get it again: {_line(error)}") from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
 

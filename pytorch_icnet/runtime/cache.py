@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
@@ -28,17 +29,20 @@ class Cache:
         self.folder = Path(folder) if folder is not None else default_folder()
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            if not self.folder.exists():
+            with contextlib.suppress(FileExistsError):  # perhaps since a moment, by another process
                 self.folder.mkdir(mode=0o700)
             found = self.folder.lstat()
         except OSError as error:
-            raise InputError(f"{self.folder}: cannot be made: {error.strerror or error}") from error
+            raise InputError(
+                f"{self.folder}: cannot be made: {error.strerror or error}; "
+                "let XDG_CACHE_HOME be a folder where you may write, for compiled code"
+            ) from error
         if not stat.S_ISDIR(found.st_mode):
             raise InputError(f"{self.folder}: is no folder of its own, as a cache of compiled code must be")
         if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
             raise InputError(
                 f"{self.folder}: holds compiled code, so it must belong to you and be closed to others; "
-                f"chmod 700 it if it is yours, or give another folder"
+                f"chmod 700 it if it is yours, or let XDG_CACHE_HOME be another folder"
             )
 
     def file(self, name: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +192,7 @@ def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:
     module = checkpoints.load(path)
     if isinstance(module, ICNet):
         provenance = checkpoints.Provenance.of(path)
-        state = module.state_dict()
-        checkpoints.write_checkpoint(kept, checkpoints.Checkpoint(state, provenance, module.pyramid, module.input_size))
+        copy = checkpoints.Checkpoint(module.state_dict(), provenance, module.pyramid, module.input_size)
+        with suppress(InputError):  # of a cache that cannot be written
+            checkpoints.write_checkpoint(kept, copy)
     return module

@@ -412,3 +412,9 @@ def test_convert_refuses(tmp_path: Path) -> None:
         assert done.exit_code == 1 and message in done.output, done.output
     assert CliRunner().invoke(convert, [str(tmp_path / "a.pth"), "--lenient"]).exit_code == 2
     assert [path.name for path in tmp_path.iterdir()] == ["a.pth"]
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "empty.pth").touch()
+    with pytest.raises(InputError, match=r"empty\.pth: an empty file; get it again"):
+        load(tmp_path / "empty.pth")

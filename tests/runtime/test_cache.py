@@ -40,6 +40,25 @@ def test_a_link_and_a_file_are_refused(tmp_path: Path) -> None:
             Cache(tmp_path / name)
 
 
+def test_what_cannot_be_made_says_where_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(InputError, match=r"cannot be made: .*; let XDG_CACHE_HOME be a folder"):
+        Cache()
+
+
+def test_two_processes_may_make_it_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    make = Path.mkdir
+
+    def slow(path: Path, *arguments: object, **options: object) -> None:
+        """Another process is faster."""
+        make(path, 0o700, True, True)
+        make(path, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Path, "mkdir", slow)
+    assert Cache(tmp_path / "cache").folder.is_dir()
+
+
 def test_the_default_is_in_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "pytorch-icnet"

@@ -13,10 +13,12 @@ from torch import nn
 from converter.graph import translate
 from converter.match import Weights
 from prototxt.errors import InputError
-from pytorch_icnet import ICNet
+from pytorch_icnet import ICNet, load
 from pytorch_icnet.caffe_weights import fitting_net, resized_net
 from pytorch_icnet.runtime import BACKENDS, Engine, engine
 from pytorch_icnet.runtime import engine as build_engine
+from pytorch_icnet.runtime.cache import Cache
+from pytorch_icnet.runtime.engine import open_weights
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
 
 from ..nets import blobs_of, seeded, write_caffemodel
@@ -186,3 +188,16 @@ def test_a_network_without_a_size_needs_one(cache: Path) -> None:
         warnings.simplefilter("error")
         ready = engine(layer, size=(5, 7), cache_dir=cache, backend="eager")
     assert ready(image((5, 7))).shape == (1, 2, 5, 7)
+
+
+def test_weights_open_without_a_place_to_keep_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = write_caffemodel(tmp_path / "w.caffemodel", seeded())
+
+    def refuse(*_: object) -> None:
+        raise InputError("a read-only folder")
+
+    monkeypatch.setattr("pytorch_icnet.checkpoints.write_checkpoint", refuse)
+    cache = Cache(tmp_path / "cache")
+    state = open_weights(weights, cache).state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in load(weights).state_dict().items())
+    assert list(cache.folder.iterdir()) == []
