@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pytorch_icnet import console
+from pytorch_icnet.imaging.pixels import PIXELS
 from pytorch_icnet.runtime import BACKENDS
 
 from .distributed import LOST, Group, processes
@@ -86,6 +87,9 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--data-root", type=_FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
 @click.option("--weights", type=_FILE, help="A caffemodel, a safetensors file or a checkpoint.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
+@click.option(
+    "--pixels", type=click.Choice(list(PIXELS)), help="Colours that the network is fed.  [default: the network's own]"
+)
 @click.option("--save-root", type=_FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
 @click.option(
@@ -202,7 +206,7 @@ def _refuse_wrong_use(options: Options) -> None:
     if options.expect is not None and len(options.expect) > 2:
         raise click.UsageError("--expect takes a mean IoU and a pixel accuracy at most")
     if options.score_only is not None:
-        for name in ("resume", "save_feat", "save_overlay", "input_size", "audit", "caffe_faithful"):
+        for name in ("resume", "save_feat", "save_overlay", "input_size", "pixels", "audit", "caffe_faithful"):
             if getattr(options, name):
                 raise click.UsageError(f"--{name.replace('_', '-')} is for predicting, not for --score-only")
 

@@ -13,6 +13,7 @@ import torch
 
 from prototxt.errors import InputError
 from pytorch_icnet import console
+from pytorch_icnet.imaging.pixels import PIXELS
 
 from .audit import Audit, audit
 from .class_files import read_table
@@ -133,6 +134,7 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         backend=options.backend,
         rewrite=options.rewrite,
         caffe_faithful=options.caffe_faithful,
+        pixels=None if options.pixels is None else PIXELS[options.pixels],
         processes=group.local_size,
     )
     table = table or plain_table(network.num_classes)

@@ -53,15 +53,17 @@ class Network:
     """Whether the exact rewrites were applied."""
     caffe_faithful: bool = False
     """Of pytorch-semseg's and Supervisely's weights: whether the net has Caffe's stride."""
+    other_pixels: Pixels | None = None
+    """Colours to feed it instead of its own."""
     _engines: dict[Size, Engine | None] = field(default_factory=dict, repr=False, compare=False)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def pixels(self) -> Pixels | None:
-        """The colours that it was trained on, where it is known."""
+        """The colours that it is fed: those it was trained on, where it is known, or others that were asked for."""
         known = CAFFE if isinstance(self.module, ICNet) else None
         found: Pixels | None = getattr(self.module, "pixels", known)
-        return found
+        return self.other_pixels or found
 
     @property
     def protocol(self) -> str:
@@ -132,6 +134,7 @@ def open_network(
     rewrite: bool = True,
     processes: int = 1,
     caffe_faithful: bool = False,
+    pixels: Pixels | None = None,
 ) -> Network:
     """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
 
@@ -144,6 +147,7 @@ def open_network(
         rewrite: apply the exact rewrites, see :func:`pytorch_icnet.runtime.rewritten`.
         processes: that share this machine.
         caffe_faithful: see :func:`pytorch_icnet.load`.
+        pixels: colours to feed; None: the network's own.
 
     Raises:
         InputError: the file or the backend cannot be used, or the file is for another number of classes.
@@ -171,6 +175,7 @@ def open_network(
         threads=cores(processes),
         rewritten=rewrite,
         caffe_faithful=caffe_faithful,
+        other_pixels=pixels,
     )
     if network.engine(network.input_size) is None:
         return dataclasses.replace(network, backend=EAGER)

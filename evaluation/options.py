@@ -21,6 +21,8 @@ class Options:
     label_kind: str | None
     weights: Path | None
     input_size: Size | None
+    pixels: str | None
+    """A name of :data:`pytorch_icnet.imaging.pixels.PIXELS`; None: the network's own."""
     save_root: Path | None
     device: str
     backend: str

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import yaml
 
 from prototxt.errors import InputError
+from pytorch_icnet.imaging.pixels import PIXELS
 
 from .losses import CASCADE_WEIGHTS
 
@@ -30,7 +31,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "model.network": ("icnet", "liminn", "mmseg-r18", "mmseg-r50", "mmseg-r101", "supervisely"),
         "model.batch_norm": ("train", "frozen", "sync"),
-        "data.pixels": ("caffe", "imagenet", "torchvision"),
+        "data.pixels": tuple(PIXELS),
         "loss.compare": ("labels", "logits"),
         "loss.label_resize": ("nearest", "bilinear"),
         "loss.average": ("labelled", "all"),
@@ -58,7 +59,7 @@ class Model:
 @dataclass(frozen=True)
 class Data:
     pixels: str = "caffe"
-    """Colours of the blob: "caffe" is BGR minus the mean."""
+    """Colours of the blob: "caffe" is BGR minus the mean; see :data:`pytorch_icnet.imaging.pixels.PIXELS`."""
     resize: tuple[int, int] | None = None
     """Height and width to which each image is brought first."""
     mirror: float = 0.5

@@ -58,5 +58,7 @@ TORCHVISION = Pixels("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 255.0)
 UNIT_BGR = Pixels("BGR", divisor=255.0)
 """pytorch-semseg's default, which its ``validate.py`` always uses."""
 
-PIXELS: Mapping[str, Pixels] = MappingProxyType({"caffe": CAFFE, "imagenet": IMAGENET, "torchvision": TORCHVISION})
-"""By the name that recipes and :mod:`pytorch_icnet.known_weights` use."""
+PIXELS: Mapping[str, Pixels] = MappingProxyType(
+    {"caffe": CAFFE, "imagenet": IMAGENET, "torchvision": TORCHVISION, "unit-bgr": UNIT_BGR}
+)
+"""By the name that recipes, commands and :mod:`pytorch_icnet.known_weights` use."""

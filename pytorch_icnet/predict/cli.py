@@ -19,6 +19,7 @@ from prototxt.errors import InputError
 from prototxt.files import whole_file
 from pytorch_icnet import console
 from pytorch_icnet.class_files import read_table
+from pytorch_icnet.imaging.pixels import PIXELS
 from pytorch_icnet.runtime import BACKENDS, PRECISIONS
 
 from .job import Result, Summary, predict
@@ -99,6 +100,7 @@ class Options:
     alpha: float
     native: bool
     input_size: tuple[int, int] | None
+    pixels: str | None
     sliding_window: tuple[int, int] | None
     overlap: float | None
     roi: Region | None
@@ -136,6 +138,9 @@ class Options:
 @click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")
 @click.option("--native", is_flag=True, help="Feed images at their own size instead of resizing all to one.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
+@click.option(
+    "--pixels", type=click.Choice(list(PIXELS)), help="Colours that the network is fed.  [default: the network's own]"
+)
 @click.option(
     "--sliding-window", type=click.IntRange(1), nargs=2, metavar="H W", help="Average over windows of this size."
 )
@@ -190,6 +195,7 @@ def main(**given: Any) -> None:
         backend=options.backend,
         native=options.native,
         input_size=options.input_size,
+        pixels=None if options.pixels is None else PIXELS[options.pixels],
         threads=options.threads,
         classes=table,
     )

@@ -20,7 +20,7 @@ from .. import console
 from ..classes import ClassTable, plain_table
 from ..icnet import ICNet, check_size
 from ..imaging.imresize import imresize
-from ..imaging.pixels import CAFFE
+from ..imaging.pixels import CAFFE, Pixels
 from ..imaging.postprocess import first_maximum
 from ..imaging.rules import Feeding, Logits, Rule, at_size, rule, same_size, to_image
 from ..imaging.views import View
@@ -82,6 +82,7 @@ class Predictor:
         backend: likewise. With ``native`` "auto" does not compile ahead of time, which takes minutes for each size.
         native: feed every image at its own size, or the next one that the network takes, instead of one size.
         input_size: (height, width) that images are resized to, where the rule does that; None: the network's own.
+        pixels: colours that the network is fed; None: its own.
         threads: of the processor; None: as many as torch uses.
         classes: names and colours; None: Cityscapes' for 19 classes.
         cache_dir: see :func:`pytorch_icnet.runtime.engine`.
@@ -106,6 +107,7 @@ class Predictor:
         backend: str = "auto",
         native: bool = False,
         input_size: Size | None = None,
+        pixels: Pixels | None = None,
         threads: int | None = None,
         classes: ClassTable | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
@@ -118,7 +120,7 @@ class Predictor:
         self.num_classes = _classes_of(self.module, classes)
         self.classes = classes or plain_table(self.num_classes)
         name = "native" if native else getattr(self.module, "protocol", "official")
-        self.rule: Rule = rule(name, _feeding(self.module, input_size))
+        self.rule: Rule = rule(name, _feeding(self.module, input_size, pixels))
         if input_size is not None and not self.rule.one_size:
             raise InputError(f"an input size is without meaning for the rule {name!r}, which keeps images' own shape")
         self._engines: OrderedDict[Size, Engine] = OrderedDict()
@@ -279,15 +281,15 @@ def next_legal(size: Size) -> Size:
     return height, width
 
 
-def _feeding(module: nn.Module, input_size: Size | None) -> Feeding:
+def _feeding(module: nn.Module, input_size: Size | None, pixels: Pixels | None) -> Feeding:
     own = getattr(module, "input_size", None)
     chosen = input_size or own
     if isinstance(module, ICNet):
         if input_size is not None:
             check_size(*input_size)
-        feeding = Feeding(pixels=CAFFE, fit=next_legal)
+        feeding = Feeding(pixels=pixels or CAFFE, fit=next_legal)
     else:
-        feeding = Feeding(pixels=getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
+        feeding = Feeding(pixels=pixels or getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
     return feeding if chosen is None else replace(feeding, input_size=(int(chosen[0]), int(chosen[1])))
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from evaluation.protocols import Logits, Settings, protocol
 from prototxt.errors import InputError
+from pytorch_icnet import ICNet
 from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.relatives.liminn import LiminnICNet
@@ -154,3 +155,14 @@ def test_an_input_size_without_effect_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"without meaning for the rule '{name}'"):
         Predictor(Coarse(name, IMAGENET), input_size=(64, 64))
     Predictor(Coarse("semseg", UNIT_BGR), input_size=(64, 64))
+
+
+def test_other_colours() -> None:
+    """A net is fed the colours that are asked for, whichever its own are."""
+    rgb = np.random.default_rng(1).integers(0, 256, (32, 64, 3), np.uint8)
+    asked = Predictor(Coarse("liminn", CAFFE), backend="eager", pixels=UNIT_BGR)
+    own, other = (Predictor(Coarse("liminn", pixels), backend="eager") for pixels in (UNIT_BGR, CAFFE))
+    assert np.array_equal(asked.scores(rgb), own.scores(rgb))
+    assert not np.allclose(asked.scores(rgb), other.scores(rgb))
+    small = Predictor(ICNet(5, width=0.1), backend="eager", input_size=(33, 65), pixels=UNIT_BGR)
+    assert all(view.pixels == UNIT_BGR for view in small.rule.views((40, 72)))
