@@ -110,7 +110,7 @@ class Visit:
                 return wrong
             self._server = Server(program, arguments)
             return self._server.failure
-        if self.page.name in tables.APART:
+        if (self.page.name, program.name) in tables.APART:
             return program.run_apart(arguments)
         return program.run(arguments, variables)
 

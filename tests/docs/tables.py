@@ -94,8 +94,8 @@ STANDS_FOR = {
 BASH = ("curl", "head")
 """Programs of the system, whose lines bash runs."""
 
-APART = ("README.md",)
-"""Pages whose commands run in processes of their own, as they do for users; elsewhere they run in the test's."""
+APART = (("README.md", "icnet-convert"), ("README.md", "icnet-predict"))
+"""Commands, by page, that run in processes of their own, as they do for users; others run in the test's."""
 
 ADDED = (
     Added(r"^icnet-convert icnet_", "--allow-md5-mismatch", "a narrow net stands under the published name"),

@@ -78,9 +78,9 @@ def test_what_is_wrong_is_found(text: str, said: str, enter: Enter) -> None:
 
 
 def test_what_is_wrong_is_found_in_processes(enter: Enter) -> None:
-    (apart,) = tables.APART
-    enter(apart)
-    with Visit(Page(apart, "    icnet-convert nothing.caffemodel\n")) as visit:
+    name, program = tables.APART[0]
+    enter(name)
+    with Visit(Page(name, f"    {program} nothing.caffemodel\n")) as visit:
         (failure,) = visit.check()
     assert "No such file or directory" in failure and "Traceback" not in failure
 
