@@ -11,9 +11,8 @@ from torch import nn
 
 from converter.layers.interp import Interp
 from converter.passes.pointwise_first import is_zoom
-from prototxt.files import whole_file
 
-from .cache import Unavailable
+from .cache import Unavailable, compiled_file
 from .native.compiler import cpp_compiler, processor_flags
 from .request import Request, Run
 
@@ -34,7 +33,7 @@ def build(request: Request) -> Run:
         if cpp_compiler() is None:
             raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(request.cache.file("inductor")))
-        with whole_file(path) as temporary:
+        with compiled_file(path) as temporary:
             _compile(request, str(temporary))
     model = _load(str(path))
 

@@ -6,9 +6,11 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from prototxt.errors import InputError
+from prototxt.files import whole_file
 
 
 class Unavailable(InputError):
@@ -48,6 +50,22 @@ class Cache:
     def file(self, name: str) -> Path:
         """The path of a file in the folder, whether it exists or not."""
         return self.folder / name
+
+
+@contextlib.contextmanager
+def compiled_file(path: Path) -> Iterator[Path]:
+    """:func:`prototxt.files.whole_file` for what a backend needs.
+
+    Raises:
+        Unavailable: it cannot be written; another backend may do without.
+    """
+    try:
+        with whole_file(path) as temporary:
+            yield temporary
+    except Unavailable:
+        raise
+    except InputError as error:
+        raise Unavailable(f"{error}; let XDG_CACHE_HOME be a folder where you may write") from error
 
 
 def default_folder() -> Path:

@@ -10,9 +10,7 @@ from pathlib import Path
 
 import torch
 
-from prototxt.files import whole_file
-
-from .cache import Unavailable
+from .cache import Unavailable, compiled_file
 from .request import Request
 
 OPSET = 18
@@ -31,7 +29,7 @@ def onnx_file(request: Request) -> Path:
             import onnxscript  # noqa: F401
         except ImportError as error:
             raise Unavailable(f"{error.name} is not installed; install the extra onnx") from error
-        with whole_file(path) as temporary, _quiet(), torch.no_grad():
+        with compiled_file(path) as temporary, _quiet(), torch.no_grad():
             try:
                 torch.onnx.export(
                     request.scores(),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prototxt.errors import InputError
-from pytorch_icnet.runtime.cache import Cache, default_folder
+from pytorch_icnet.runtime.cache import Cache, Unavailable, compiled_file, default_folder
 from pytorch_icnet.runtime.precision import arithmetic
 from pytorch_icnet.runtime.request import Request, digest
 
@@ -57,6 +57,16 @@ def test_two_processes_may_make_it_at_once(monkeypatch: pytest.MonkeyPatch, tmp_
 
     monkeypatch.setattr(Path, "mkdir", slow)
     assert Cache(tmp_path / "cache").folder.is_dir()
+
+
+def test_a_folder_that_cannot_be_written_makes_a_backend_unavailable(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    below = tmp_path / "file" / "kernels.so"
+    with pytest.raises(Unavailable, match=r"cannot be written: .*; let XDG_CACHE_HOME"), compiled_file(below):
+        pass
+    with pytest.raises(Unavailable, match=r"^no compiler$"), compiled_file(tmp_path / "kernels.so"):
+        raise Unavailable("no compiler")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_the_default_is_in_the_users_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

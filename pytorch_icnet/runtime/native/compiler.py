@@ -11,9 +11,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from prototxt.files import whole_file
-
-from ..cache import Cache, Unavailable
+from ..cache import Cache, Unavailable, compiled_file
 
 SOURCES = ("run.cpp", "program.hpp", "numbers.hpp", "products.hpp", "convolution.hpp", "pixels.hpp")
 """What the library is made from; the first file includes the others."""
@@ -64,7 +62,7 @@ def _compile(path: Path) -> None:
     if compiler is None:
         raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
     source = Path(__file__).parent / SOURCES[0]
-    with whole_file(path) as temporary:
+    with compiled_file(path) as temporary:
         done = subprocess.run([compiler, *FLAGS, str(source), "-o", str(temporary)], capture_output=True, text=True)
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit {done.returncode}")
