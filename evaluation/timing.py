@@ -16,10 +16,13 @@ from typing import Any
 import click
 import torch
 
+from prototxt.errors import InputError
 from prototxt.files import whole_file
 from pytorch_icnet import console, icnet
-from pytorch_icnet.icnet import ICNet
+from pytorch_icnet.checkpoints import ICNET, read_checkpoint
+from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.known_weights import PUBLISHED_TIME_MS
+from pytorch_icnet.relatives import NAMES
 from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE
 from pytorch_icnet.runtime import BACKENDS, PRECISIONS, Engine, engine
 from pytorch_icnet.runtime.precision import arithmetic, check
@@ -153,7 +156,7 @@ def main(
         _publish(text, results, log, json_file)
         return
 
-    model: ICNet = icnet(weights).eval()
+    model = _model(weights)
     size = (height or model.input_size[0], width or model.input_size[1])
     run = engine(model, target, precision, size, batch, backend, rewrite=not no_rewrite, full=True, threads=threads)
     generator = torch.Generator().manual_seed(0)
@@ -189,6 +192,17 @@ def main(
         "published_ms": {"device": "TitanX", "range": PUBLISHED_TIME_MS},
     }
     _publish(report(times, layers, reached, road, setting), results, log, json_file)
+
+
+def _model(weights: Path | None) -> ICNet:
+    if weights is None:
+        return icnet().eval()
+    checkpoint = read_checkpoint(weights)
+    family = checkpoint.architecture
+    if family != ICNET:
+        advice = f"--protocol {FAMILY} times it" if family == FAMILY else "only Caffe's and mmsegmentation's are timed"
+        raise InputError(f"{weights}: {NAMES[family]}; {advice}")
+    return folded(checkpoint.model()).eval()
 
 
 def _publish(text: str, results: Mapping[str, Any], log: Path, json_file: Path | None) -> None:

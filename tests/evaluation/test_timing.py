@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from torch import nn
 
 from evaluation.passes import STAGES, Times, time_layers
 from evaluation.timing import main
+from pytorch_icnet.relatives.liminn import LiminnICNet
+from pytorch_icnet.relatives.mmseg import MMSegICNet
 
 from ..nets import seeded, write_caffemodel
 
@@ -77,3 +81,18 @@ def test_an_illegal_size_and_wrong_use(tmp_path: Path) -> None:
     assert result.exit_code == 1 and "1000 and 1025" in result.stderr and not (tmp_path / "time.log").exists()
     assert run("--iterations", 0).exit_code == 2
     assert run("--device", "nonsense", "--log", tmp_path / "time.log").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: MMSegICNet(18, 3), "mmsegmentation's ICNet; --protocol mmseg times it"),
+        (lambda: LiminnICNet(3), "liminn's ICNet; only Caffe's and mmsegmentation's are timed"),
+    ],
+)
+def test_relatives_are_not_timed_as_caffes_net(make: Callable[[], nn.Module], advice: str, tmp_path: Path) -> None:
+    torch.save(make().state_dict(), tmp_path / "w.pth")
+    result = run("--weights", tmp_path / "w.pth", "--log", tmp_path / "time.log")
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1 and advice in result.stderr
+    assert not (tmp_path / "time.log").exists()
