@@ -122,8 +122,11 @@ def new_net(recipe: Recipe, num_classes: int) -> Network:
         relative = MMSegICNet(int(name.removeprefix("mmseg-r")), num_classes)
         mmseg.initialize(relative)
         return relative
-    kind = LiminnICNet if name == "liminn" else SemSegICNet
-    other = kind(num_classes, published_mistakes=mistakes)
+    other = (
+        LiminnICNet(num_classes, published_mistakes=mistakes)
+        if name == "liminn"
+        else SemSegICNet(num_classes, recipe.model.batch_norm != "none", published_mistakes=mistakes)
+    )
     initialize(other)
     return other
 
@@ -137,9 +140,13 @@ def _layers(model: nn.Module) -> tuple[str, ...]:
 
 
 def initialize(model: nn.Module) -> None:
-    """He's normal weights (2015) for convolutions, small ones for the heads, no biases; from torch's generator."""
+    """He's normal weights (2015) for convolutions, small ones for the heads, no biases; from torch's generator.
+
+    Without batch normalisation He's would grow from block to block, to scores of 1e5: torch's own stay.
+    """
+    normalised = any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and (normalised or name in HEADS):
             spread = 0.01 if name in HEADS else math.sqrt(2 / module.weight[0].numel())
             nn.init.normal_(module.weight, 0, spread)
             if module.bias is not None:

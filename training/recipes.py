@@ -30,7 +30,7 @@ _MAX_BYTES = 1 << 20
 CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "model.network": ("icnet", "liminn", "mmseg-r18", "mmseg-r50", "mmseg-r101", "supervisely"),
-        "model.batch_norm": ("train", "frozen", "sync"),
+        "model.batch_norm": ("train", "frozen", "sync", "none"),
         "data.pixels": tuple(PIXELS),
         "loss.compare": ("labels", "logits"),
         "loss.label_resize": ("nearest", "bilinear"),
@@ -49,7 +49,8 @@ class Model:
     width: float = 1.0
     """Factor on the channels of a net that starts without weights."""
     batch_norm: str = "train"
-    """"train"; "sync": with statistics over all processes; "frozen": the statistics stay, slopes and biases learn."""
+    """"train"; "sync": with statistics over all processes; "frozen": the statistics stay, slopes and biases learn;
+    "none": Supervisely's net with biases in its place."""
     freeze: tuple[str, ...] = ()
     """Layers whose names begin with one of these do not learn, and keep their statistics."""
     published_mistakes: bool = False
@@ -282,6 +283,8 @@ def _check(recipe: Recipe, origin: str) -> None:
     data, train, optimizer = recipe.data, recipe.train, recipe.optimizer
     rules = {
         "model.width: expected above 0, up to 4": 0 < recipe.model.width <= 4,
+        "model.batch_norm: none is for the network supervisely alone": recipe.model.batch_norm != "none"
+        or recipe.model.network == "supervisely",
         "data.scale: expected two factors above 0, ascending": 0 < data.scale[0] <= data.scale[1] <= 16,
         "data.crop: expected sizes of 1 to 16384": data.crop is None or all(1 <= n <= 1 << 14 for n in data.crop),
         "data.resize: expected sizes of 1 to 16384": data.resize is None or all(1 <= n <= 1 << 14 for n in data.resize),

@@ -6,6 +6,7 @@ of the neutral class are left out of loss and figures, and inputs may be smaller
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -68,10 +69,14 @@ def recipe_for(config: TrainConfig, images: int, processes: int = 1, changes: Se
         "train.iterations": math.ceil(config.epochs * images / batch),
     }
     recipe = read_recipe("supervisely", [*(f"{key}={value}" for key, value in mapped.items()), *changes])
+    if recipe.model.batch_norm == "none":
+        raise InputError("model.batch_norm=none: use_batchnorm of the configuration says that")
     if recipe.model.network == "icnet":
         check_size(*size)
     elif recipe.model.network != "supervisely":
         raise InputError(f"model.network={recipe.model.network}: expected supervisely or icnet")
+    elif not config.use_batchnorm:
+        return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, batch_norm="none"))
     return recipe
 
 

@@ -62,7 +62,8 @@ def _caffe_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: P
 
 def _plugin_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: Path | None, continued: bool) -> Start:
     torch.manual_seed(recipe.train.seed)
-    net = SemSegICNet(num_classes, config.use_batchnorm)
+    batch_norm = recipe.model.batch_norm != "none"
+    net = SemSegICNet(num_classes, batch_norm)
     initialize(net)
     heads = [name for name, _ in net.named_modules() if "classif" in name]
     for name in heads:
@@ -70,7 +71,7 @@ def _plugin_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: 
     fresh = net.state_dict()
     loaded: dict[str, torch.Tensor] = {}
     if weights is not None:
-        given = _plugin_state(weights, config.use_batchnorm)
+        given = _plugin_state(weights, batch_norm)
         loaded = {key: value for key, value in given.items() if continued or "classif" not in key}
         wrong = [key for key, value in loaded.items() if key not in fresh or fresh[key].shape != value.shape]
         optional = ("num_batches_tracked",)

@@ -43,6 +43,43 @@ def test_two_iterations(tmp_path: Path, name: str, mistakes: bool) -> None:
     assert int(found.get_buffer(f"{doubled}.num_batches_tracked")) == (4 if mistakes else 2)
 
 
+def test_without_batch_normalisation(tmp_path: Path) -> None:
+    """Two iterations change the weights, which are loaded again, and a second training begins with them."""
+    write_scenes(tmp_path / "data", 3, size=(64, 128))
+    common = ["--recipe", "supervisely", "--data-root", str(tmp_path / "data"), "--device", "cpu", "--val-list", "none"]
+    changes = [SIZES["supervisely"], "data.workers=0", "train.batch=2", "train.log_every=1", "model.batch_norm=none"]
+    common += ["--max-iterations", "2", *(word for change in changes for word in ("--set", change))]
+    first = CliRunner().invoke(main, [*common, "--out", str(tmp_path / "a")])
+    assert first.exit_code == 0, first.output
+    found = load(tmp_path / "a" / "last.safetensors")
+    assert isinstance(found, SemSegICNet) and not found.batch_norm
+    assert set(found.state_dict()) == set(SemSegICNet(batch_norm=False).state_dict())
+    begun = start(read_recipe("supervisely", changes), 19).model.state_dict()
+    moved = {key for key, value in found.state_dict().items() if not torch.equal(value, begun[key])}
+    assert moved == {key for key in begun if "path_module_list" not in key}
+    again = CliRunner().invoke(
+        main, [*common, "--out", str(tmp_path / "b"), "--weights", str(tmp_path / "a" / "last.safetensors")]
+    )
+    assert again.exit_code == 0, again.output
+    losses = []
+    for folder in ("a", "b"):
+        with (tmp_path / folder / "log.csv").open(newline="") as stream:
+            losses += [float(row["loss"]) for row in csv.DictReader(stream) if row["loss"]]
+    assert len(losses) == 4 and all(0 < loss < 50 for loss in losses)
+
+
+def test_batch_normalisation_is_left_out_of_one_network_alone() -> None:
+    for name in ("icnet", "liminn", "mmseg-r18-80k"):
+        with pytest.raises(InputError, match=r"model\.batch_norm: none is for the network supervisely alone"):
+            read_recipe(name, ["model.batch_norm=none"])
+
+
+def test_weights_with_batch_normalisation_do_not_fit(tmp_path: Path) -> None:
+    torch.save(SemSegICNet().state_dict(), tmp_path / "a.pth")
+    with pytest.raises(InputError, match="not weights for this recipe's network"):
+        start(read_recipe("supervisely", ["model.batch_norm=none"]), 19, tmp_path / "a.pth")
+
+
 def test_groups_of_liminn(tmp_path: Path) -> None:
     """Everything but the backbone learns ten times as fast, as published: 0.1 against 0.01."""
     recipe = read_recipe("liminn")

@@ -285,8 +285,14 @@ def test_the_plugins_net_takes_its_weights(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not for a net with 5 scores.*classif"):
         begin(continuing, recipe, 5, tmp_path / "model.pt")
     without = config(**full, use_batchnorm=False)
+    plain = recipe_for(without, 4)
+    assert (recipe.model.batch_norm, plain.model.batch_norm) == ("train", "none")
     with pytest.raises(InputError, match="of another kind"):
-        begin(without, recipe, 6, tmp_path / "model.pt")
+        begin(without, plain, 6, tmp_path / "model.pt")
+    biased = begin(without, plain, 6, None).model
+    assert isinstance(biased, SemSegICNet) and not biased.batch_norm
+    with pytest.raises(InputError, match="use_batchnorm of the configuration says that"):
+        recipe_for(without, 4, changes=["model.batch_norm=none"])
     checkpoint = Checkpoint(tmp_path / "c", {"input_size": full["input_size"]}, (), {"a": 1})
     write_checkpoint_folder(checkpoint, state)
     assert isinstance(read_checkpoint_folder(tmp_path / "c").module(), SemSegICNet)
