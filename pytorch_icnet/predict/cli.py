@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 import torch
+from click.core import ParameterSource
 from tqdm import tqdm
 
 from evaluation.lists import data_root as root_of_data
@@ -21,6 +22,7 @@ from pytorch_icnet import console
 from pytorch_icnet.class_files import read_table
 from pytorch_icnet.imaging.pixels import PIXELS
 from pytorch_icnet.runtime import BACKENDS, PRECISIONS
+from pytorch_icnet.supervisely.apply import apply_config
 
 from .job import Result, Summary, predict
 from .outputs import FEATURES, KINDS, Outputs
@@ -34,6 +36,7 @@ from .windows import OVERLAP
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
+_FOR_PROJECTS = ("inputs", "supervisely", "weights", "output", "device", "precision", "backend")
 _ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
 
 
@@ -90,6 +93,7 @@ class Options:
     """The options; the help says what they mean."""
 
     inputs: tuple[str, ...]
+    supervisely: Path | None
     camera: int | None
     list_file: str | None
     data_root: Path | None
@@ -118,10 +122,18 @@ class Options:
 
 @click.command("icnet-predict", cls=_Command)
 @click.argument("inputs", nargs=-1, metavar="[IMAGE|VIDEO|FOLDER|PATTERN]...")
+@click.option(
+    "--supervisely", type=_FILE, metavar="CONFIG", help="The input is a Supervisely project; do what this says with it."
+)
 @click.option("--camera", type=click.IntRange(0), metavar="N", help="Predict what this camera sees, until Ctrl-C.")
 @click.option("--list", "list_file", help="Predict the images of a list; val, train, test: those of Cityscapes.")
 @click.option("--data-root", type=_FOLDER, help="Where a list's paths start.  [default: CITYSCAPES_DATASET, or here]")
-@click.option("--weights", type=_FILE, required=True, help="A caffemodel, a safetensors file or a checkpoint.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="A caffemodel, a safetensors file or a checkpoint; with --supervisely also a checkpoint folder.",
+)
 @click.option("--output", type=_FOLDER, default="predictions", show_default=True, help="Where the results go.")
 @click.option(
     "--save",
@@ -181,6 +193,9 @@ def main(**given: Any) -> None:
     overlay/NAME.mp4.
     """
     options = Options(**given)
+    if options.supervisely is not None:
+        _apply_to_project(options, options.supervisely)
+        return
     _refuse_wrong_use(options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -226,6 +241,27 @@ def main(**given: Any) -> None:
         raise InputError("nothing could be predicted")
 
 
+def _apply_to_project(options: Options, config: Path) -> None:
+    """What ``python -m pytorch_icnet.supervisely`` does."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        given = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        if given and parameter.name not in _FOR_PROJECTS:
+            raise click.UsageError(f"{parameter.opts[0]} does not go with --supervisely")
+    if len(options.inputs) != 1:
+        raise click.UsageError("--supervisely takes one input, the folder of a project")
+    count = apply_config(
+        config,
+        options.weights,
+        options.inputs[0],
+        options.output,
+        device=options.device,
+        precision=options.precision,
+        backend=options.backend,
+    )
+    click.echo(f"{options.output}: {count} images")
+
+
 def _sources(options: Options) -> list[Source]:
     upright = not options.stored_orientation
     sources: list[Source] = []
@@ -241,6 +277,8 @@ def _sources(options: Options) -> list[Source]:
 
 
 def _refuse_wrong_use(options: Options) -> None:
+    if options.weights.is_dir():
+        raise click.UsageError(f"--weights {options.weights}: a folder; expected a file")
     if not options.inputs and options.camera is None and options.list_file is None:
         raise click.UsageError("nothing to predict; give images, videos or folders, --list FILE, or --camera 0")
     if options.camera is not None and (options.inputs or options.list_file is not None):

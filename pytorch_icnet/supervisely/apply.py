@@ -10,9 +10,12 @@ import numpy as np
 from prototxt.errors import InputError
 from prototxt.files import whole_file
 
+from .. import console
 from ..imaging.images import read_image
+from .config import read_inference_config
 from .modes import Inference, Region
-from .project import PROBABILITIES, Item, Project, Writer, new_project
+from .project import PROBABILITIES, Item, Project, Writer, new_project, read_project
+from .results import open_model
 
 
 def apply(
@@ -50,6 +53,43 @@ def apply(
             if regions:
                 _write_probabilities(writer, item, inference.titles(), regions)
     return len(project.items)
+
+
+def apply_config(
+    config: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    project: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: str = "fp32",
+    backend: str = "auto",
+) -> int:
+    """What an inference configuration says, from file to file, with a bar of progress; see :func:`apply`.
+
+    Args:
+        config: a JSON file.
+        weights: a checkpoint folder of a training, or a file of weights.
+        project: a folder.
+        output: the new project's folder.
+        device: "auto" is the configuration's GPU where there is one, else the processor.
+        precision: see :func:`pytorch_icnet.runtime.engine`.
+        backend: likewise.
+
+    Returns:
+        How many images there were.
+
+    Raises:
+        InputError: see :func:`apply`; or one of the files cannot be used.
+    """
+    chosen = read_inference_config(config)
+    found = read_project(project)
+    wanted = console.device(device)
+    if device == "auto" and wanted.type == "cuda":
+        wanted = console.device(f"cuda:{chosen.model.gpu_device}")
+    model = open_model(weights, device=wanted, precision=precision, backend=backend)
+    inference = Inference(chosen.mode, model, found.meta, os.fspath(config))
+    return apply(inference, found, output, lambda items: console.progress(items, total=len(found.items)))
 
 
 def _write_probabilities(writer: Writer, item: Item, titles: list[str], regions: list[Region]) -> None:

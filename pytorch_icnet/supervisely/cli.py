@@ -8,11 +8,7 @@ import click
 
 from .. import console
 from ..runtime import BACKENDS, PRECISIONS
-from .apply import apply
-from .config import read_inference_config
-from .modes import Inference
-from .project import read_project
-from .results import open_model
+from .apply import apply_config
 
 _PATH = click.Path(path_type=Path)
 
@@ -30,12 +26,5 @@ def main(config: Path, weights: Path, project: Path, output: Path, device: str, 
 
     The new project has the images, their annotations, and in these a bitmap per class that was found.
     """
-    chosen = read_inference_config(config)
-    found = read_project(project)
-    wanted = console.device(device)
-    if device == "auto" and wanted.type == "cuda":
-        wanted = console.device(f"cuda:{chosen.model.gpu_device}")
-    model = open_model(weights, device=wanted, precision=precision, backend=backend)
-    inference = Inference(chosen.mode, model, found.meta, str(config))
-    count = apply(inference, found, output, lambda items: console.progress(items, total=len(found.items)))
+    count = apply_config(config, weights, project, output, device=device, precision=precision, backend=backend)
     click.echo(f"{output}: {count} images")

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from prototxt.errors import InputError
 from pytorch_icnet.imaging.images import read_image
+from pytorch_icnet.predict.cli import main as predict_main
 from pytorch_icnet.supervisely.annotation import Annotation
 from pytorch_icnet.supervisely.cli import main
 from pytorch_icnet.supervisely.config import Sides, mode_of
@@ -178,6 +179,32 @@ def test_command(project: Project, folder: Path, model: Model, tmp_path: Path) -
         assert stored["classes"].tolist() == ["car_icnet", "road_icnet", "sky_icnet"]
         assert (stored["probabilities_0"] == model.predictor.probabilities(rgb)[1:]).all()
         assert stored["box_0"].tolist() == [0, 0, 95, 63]
+
+
+def test_icnet_predict_does_the_same(project: Project, folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"model": {}, "mode": {"name": "full_image", "save_probabilities": True}}))
+    assert command(config, "--weights", folder, "--project", project.root, "--output", tmp_path / "a").exit_code == 0
+    fixed = ("--supervisely", str(config), str(project.root), "--weights", str(folder), "--output", str(tmp_path / "b"))
+    how = ("--device", "cpu", "--backend", "eager")
+    done = CliRunner().invoke(predict_main, [*fixed, *how])
+    assert done.exit_code == 0 and done.output.endswith(f"{tmp_path / 'b'}: 4 images\n"), done.output
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path / "b") for path in (tmp_path / "b").rglob("*") if path.is_file())
+    assert len(files) == 1 + 3 * 4
+    for name in files:
+        if name.suffix == ".npz":
+            one, other = np.load(tmp_path / "a" / name), np.load(tmp_path / "b" / name)
+            assert all(np.array_equal(one[key], other[key]) for key in one.files)
+        else:
+            assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+    for arguments, message in (
+        ([*fixed, "--native"], "--native does not go with --supervisely"),
+        ([*fixed, "other"], "--supervisely takes one input"),
+        ([str(project.root), "--weights", str(folder)], "a folder; expected a file"),
+    ):
+        wrong = CliRunner().invoke(predict_main, [*arguments, *how])
+        assert wrong.exit_code == 2 and message in wrong.output, wrong.output
 
 
 def test_command_names_the_file_that_is_damaged(project: Project, folder: Path, tmp_path: Path) -> None:
