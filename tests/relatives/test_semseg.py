@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from click.testing import CliRunner
 from torch import nn
 
+from evaluation.cli import main
 from evaluation.labels import read_truth
 from evaluation.protocols import Logits, Settings, View, protocol
 from prototxt.errors import InputError
@@ -159,6 +163,23 @@ def test_validate_py(flip: bool) -> None:
     assert result["mean_iou"] == pytest.approx(known["score"]["Mean IoU : \t"], abs=2e-6)
     assert result["pixel_accuracy"] == pytest.approx(known["score"]["Overall Acc: \t"], abs=2e-6)
     assert goldens.distance(result.classes.columns["iou"], np.array(list(known["class_iou"].values()))) < 5e-6
+
+
+@pytest.mark.slow
+def test_icnet_eval_with_other_colours(tmp_path: Path) -> None:
+    """``validate.py``'s figures from file to file; without the option the net is fed the official means."""
+    torch.save({"model_state": net().state_dict()}, tmp_path / "w.pkl")
+    root = shared("golden", "peers", "inputs", "mini_cityscapes_128x256")
+    known = goldens.data(ORIGINAL, "meta.json")["validate_py"]["no_eval_flip"]["score"]
+    data = ("--split", "val", "--data-root", str(root), "--weights", str(tmp_path / "w.pkl"), "--device", "cpu")
+    found = {}
+    for pixels in ((), ("--pixels", "unit-bgr")):
+        where = ("--save-root", str(tmp_path / f"out{len(pixels)}"), "--json", str(tmp_path / "r.json"))
+        done = CliRunner().invoke(main, [*data, *where, "--protocol", "semseg", "--no-flip", *pixels])
+        assert done.exit_code == 0, done.output
+        found[bool(pixels)] = json.loads((tmp_path / "r.json").read_text())["scores"]["mean_iou"]
+    assert found[True] == pytest.approx(known["Mean IoU : \t"], abs=1e-5)
+    assert abs(found[False] - known["Mean IoU : \t"]) > 1e-3
 
 
 def scores_of(model: nn.Module, rgb: np.ndarray, view: View) -> Logits:
