@@ -24,7 +24,7 @@ from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.known_weights import PUBLISHED_TIME_MS
 from pytorch_icnet.relatives import NAMES
 from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE
-from pytorch_icnet.runtime import BACKENDS, PRECISIONS, Engine, engine
+from pytorch_icnet.runtime import BACKENDS, PRECISIONS, engine
 from pytorch_icnet.runtime.precision import arithmetic, check
 from pytorch_icnet.runtime.work import Ceilings, Work, ceilings, work
 
@@ -159,6 +159,7 @@ def main(
     model = _model(weights)
     size = (height or model.input_size[0], width or model.input_size[1])
     run = engine(model, target, precision, size, batch, backend, rewrite=not no_rewrite, full=True, threads=threads)
+    png = None if forward_only or batch > 1 else _image_file(image, size)
     generator = torch.Generator().manual_seed(0)
     x = (torch.rand(batch, 3, *size, generator=generator) * 255 - 110).to(target)
 
@@ -167,7 +168,7 @@ def main(
     dtype = run.request.dtype
     with arithmetic(precision):
         layers = time_layers(model.to(target, dtype), x.to(dtype), iterations) if per_layer else None
-    road = None if forward_only else _road(run, image, iterations, warmup)
+    road = None if png is None else time_road(dataclasses.replace(run, quarter=True), png, iterations, warmup)
     done = work(run.request.module, x.shape, precision)
     reached = speed(done, times.statistics()["median"], ceilings(target, precision))
     setting = {
@@ -224,12 +225,13 @@ def _training_gb(network: str) -> float:
     return cost.peak / 2**30
 
 
-def _road(run: Engine, image: Path | None, iterations: int, warmup: int) -> dict[str, Times] | None:
-    if run.request.batch > 1:
-        return None
-    height, width = run.request.size
-    png = image.read_bytes() if image else street_like_png((height - 1, width - 1))
-    return time_road(dataclasses.replace(run, quarter=True), png, iterations, warmup)
+def _image_file(image: Path | None, size: tuple[int, int]) -> bytes:
+    """The user's, whole and readable, or one that is made up, for blobs of ``size``."""
+    if image is None:
+        return street_like_png((size[0] - 1, size[1] - 1))
+    content = image.read_bytes()
+    decode_image(content, image)
+    return content
 
 
 if __name__ == "__main__":

@@ -64,6 +64,13 @@ def test_forward_alone_of_the_net_as_it_is(tmp_path: Path) -> None:
     assert "not rewritten" in result.output and "label map" not in result.output
 
 
+def test_an_image_that_cannot_be_read_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_text("no image")
+    small = ("--height", 65, "--width", 65, "--iterations", 1, "--device", "cpu", "--log", tmp_path / "time.log")
+    result = run(*small, "--backend", "eager", "--image", tmp_path / "bad.png")
+    assert result.exit_code == 1 and "bad.png" in result.stderr and not (tmp_path / "time.log").exists()
+
+
 def test_statistics() -> None:
     found = Times(tuple(float(n) for n in range(100, 0, -1))).statistics()
     assert found == {"median": 50.5, "mean": 50.5, "min": 1.0, "p95": 95.0, "max": 100.0}
