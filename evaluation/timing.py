@@ -21,6 +21,7 @@ from prototxt.files import whole_file
 from pytorch_icnet import console, icnet
 from pytorch_icnet.checkpoints import ICNET, read_checkpoint
 from pytorch_icnet.icnet import ICNet, folded
+from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.known_weights import PUBLISHED_TIME_MS
 from pytorch_icnet.relatives import NAMES
 from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE
