@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from evaluation.distributed import Group, processes
 from evaluation.labels import KINDS
 from evaluation.lists import data_root
 from prototxt.errors import InputError
+from prototxt.files import whole_file
 from pytorch_icnet import ICNet, console
 from pytorch_icnet.icnet import check_size
 
@@ -49,9 +52,11 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="To measure: images per iteration.")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
+@click.option("--json", "json_file", type=_FILE, help="Write the results as JSON.")
 def main(
     device: str,
     timeout: float,
+    json_file: Path | None,
     measure_memory: bool,
     size: tuple[int, int] | None,
     batch: int,
@@ -67,7 +72,8 @@ def main(
     """
     chosen = console.device(device)
     if measure_memory:
-        _measure(chosen, options["recipe_name"], options["changes"], size, batch)
+        costs = _measure(chosen, options["recipe_name"], options["changes"], size, batch)
+        _write_json(json_file, {"device": console.device_name(chosen), "costs": costs, "versions": console.versions()})
         return
     with processes(chosen.type, timeout) as group:
         if group.device != "cpu":
@@ -76,11 +82,21 @@ def main(
             _train_supervisely(chosen, group, supervisely, options)
         else:
             _train(chosen, group, **options)
+        if group.leads:
+            from .summary import summary
+
+            _write_json(json_file, summary(options["out"]))
+
+
+def _write_json(path: Path | None, results: dict[str, Any]) -> None:
+    if path is not None:
+        with whole_file(path) as temporary:
+            temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _measure(
     device: torch.device, recipe_name: str, changes: tuple[str, ...], size: tuple[int, int] | None, batch: int
-) -> None:
+) -> list[dict[str, Any]]:
     recipe = _recipe(recipe_name, changes)
     from . import memory
     from .build import ON_GRID
@@ -89,11 +105,14 @@ def _measure(
     sizes = memory.SIZES if size is None else (size,)
     click.echo(f"{console.device_name(device)}: the peak while training, {memory.TIMED} iterations timed")
     click.echo(memory.HEADER)
+    costs = []
     for wanted in sizes:
         cost = memory.measure(
             recipe, input_size_for(wanted) if recipe.model.network in ON_GRID else wanted, batch, device
         )
         click.echo(memory.line(recipe.model.network, cost))
+        costs.append({"network": recipe.model.network, **dataclasses.asdict(cost)})
+    return costs
 
 
 def _train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,13 @@ def test_train_resume_and_give_back_to_caffe(root: Path, tmp_path: Path) -> None
     assert first.exit_code == 0 and "iteration 2: mean IoU" in first.output, first.output
     again = train(root, tmp_path, "--max-iterations", "3")
     assert again.exit_code == 1 and "go on with --resume" in again.output
-    second = train(root, tmp_path, "--max-iterations", "3", "--resume", "--to-caffe")
+    second = train(
+        root, tmp_path, "--max-iterations", "3", "--resume", "--to-caffe", "--json", str(tmp_path / "r.json")
+    )
     assert second.exit_code == 0, second.output
+    results = json.loads((tmp_path / "r.json").read_text())
+    assert results["iterations"] == 3 and results["loss"] > 0 and 0 <= results["best"]["mean_iou"] <= 1
+    assert {"best.safetensors", "icnet_bnnomerge.caffemodel", "last.pt", "log.csv"} <= set(results["files"])
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3 + 2
     assert load(tmp_path / "last.safetensors").input_size == (65, 129)
     assert {"conv6_cls", "conv6_sub2", "conv6_sub4"} <= set(read_weights(tmp_path / "icnet_bnnomerge.caffemodel"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +48,12 @@ def test_published_figures_stand_beside_what_they_are_for() -> None:
 
 
 @pytest.mark.parametrize("recipe", ["icnet", "mmseg-r18-80k"])
-def test_the_command_takes_every_network(recipe: str) -> None:
+def test_the_command_takes_every_network(recipe: str, tmp_path: Path) -> None:
     options = ["--recipe", recipe, "--measure-memory", "--size", "64", "96", "--batch", "2", "--device", "cpu"]
-    found = CliRunner().invoke(main, options)
+    found = CliRunner().invoke(main, [*options, "--json", str(tmp_path / "m.json")])
     assert found.exit_code == 0, found.output
+    (cost,) = json.loads((tmp_path / "m.json").read_text())["costs"]
+    assert cost["batch"] == 2 and cost["peak"] > 0 and cost["seconds"] > 0
     expected = "65x97" if recipe == "icnet" else "64x96"
     assert expected in found.output.splitlines()[-1].split()
 
