@@ -1,5 +1,5 @@
 # make demo    install, then convert, evaluate and time a small model on generated images
-# make test    install, then lint, check types and run the tests
+# make test    install, then lint, check types and run the tests; `make test TESTS=` runs the slow ones too
 # make crosscheck    install, then compare with cityscapesScripts in a virtual environment of their own
 # make bench   install, then measure this machine: the forward pass beside its peers, growth, post-processing
 # make venv    install only: a virtual environment in .venv, with the versions of constraints.txt
@@ -12,6 +12,7 @@ BIN := $(VENV)/bin
 CROSSCHECK := $(VENV)-crosscheck
 INSTALLED := $(VENV)/installed
 OUT := demo/out
+TESTS ?= -m 'not slow'
 
 .PHONY: venv demo test bench crosscheck clean
 
@@ -44,7 +45,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto $(TESTS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test,openvino]'
