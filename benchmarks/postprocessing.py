@@ -11,7 +11,6 @@ the pixels of all maps that are not as in the plain form.
 from __future__ import annotations
 
 import argparse
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from pytorch_icnet import console
 from pytorch_icnet.imaging import forms, imresize, postprocess, preprocess
 from pytorch_icnet.imaging.fused.tiles import tiling
 from pytorch_icnet.imaging.fused.torch_labels import _clear_tops, _tile_tops
@@ -154,22 +154,12 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, device: tor
 
 
 def heading(options: argparse.Namespace, device: torch.device) -> str:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     height, width = SIZE
     return (
-        f"{name}, {options.threads} threads, torch {torch.__version__}; {CLASSES} classes, "
+        f"{console.device_name(device)}, {options.threads} threads, torch {torch.__version__}; {CLASSES} classes, "
         f"{FULL_SIZE[0]}x{FULL_SIZE[1]} to {height}x{width}; "
         f"milliseconds, median (minimum) of {options.rounds} interleaved rounds"
     )
-
-
-def processor() -> str:
-    """The processor's name, as Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def labels_table(labels: ByShare, wrong: dict[str, int]) -> str:

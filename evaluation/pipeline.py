@@ -6,7 +6,6 @@ neither the disk nor MATLAB's arithmetic keeps the net waiting. A bounded number
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -19,13 +18,13 @@ import torch
 
 from prototxt.errors import InputError
 from pytorch_icnet.imaging.images import NotALabelMap, read_image, read_label_map
+from pytorch_icnet.ordered import Timed, ordered_map
 
 from .classes import ClassTable
 from .journal import digest
 from .labels import find_label, read_truth
 from .lists import Entry, locate
 from .network import Network, Threads
-from .ordered import ordered_map
 from .outputs import Outputs
 from .protocols import Logits, Prediction, Protocol, Record, Truth, View
 
@@ -35,7 +34,7 @@ STAGES = ("read", "preprocess", "forward", "postprocess", "write", "score")
 
 
 @dataclass
-class Work:
+class Work(Timed):
     """An image on its way. What a stage no longer needs is dropped."""
 
     index: int
@@ -55,12 +54,6 @@ class Work:
     """SHA-256 of the files that were made, by their path below the root of the outputs."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage."""
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True)

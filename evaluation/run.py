@@ -14,12 +14,12 @@ import torch
 
 from prototxt.errors import InputError
 from pytorch_icnet import console
+from pytorch_icnet.ordered import ordered_map
 
 from .distributed import Group
 from .journal import Finished, Journal, still_whole
 from .lists import Entry
 from .network import Network, Threads
-from .ordered import ordered_map
 from .outputs import Outputs
 from .pipeline import STAGES, Scoring, Work, predict
 from .progress import Log, Progress

@@ -22,10 +22,10 @@ from prototxt.errors import InputError
 from pytorch_icnet.imaging import imresize
 from pytorch_icnet.imaging.images import NotALabelMap, read_label_map
 from pytorch_icnet.imaging.palette import CITYSCAPES
+from pytorch_icnet.ordered import ordered_map
 
 from .classes import CITYSCAPES_TABLE
 from .lists import Entry, ImageList, locate, read_list
-from .ordered import ordered_map
 
 Counts = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]

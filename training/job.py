@@ -30,6 +30,24 @@ def check_free(out: Path, resume: bool) -> None:
         raise InputError(f"{out / LAST}: there is a training already; go on with --resume, or give another --out")
 
 
+def run_logged(trainer: Trainer, until: int | None = None) -> None:
+    """Train up to iteration ``until``, or to the recipe's last, with a log and a progress bar.
+
+    Raises:
+        InputError: it was ended from outside; see also :meth:`Trainer.run`.
+    """
+    train = trainer.recipe.train
+    stop_at = min(until or train.iterations, train.iterations)
+    log = Log(trainer.out if trainer.group.leads else None, stop_at, trainer.iteration, train.log_every)
+    with Stop() as stop:
+        try:
+            trainer.run(stop, log, stop_at)
+        finally:
+            log.close()
+    if stop.wanted and trainer.iteration < stop_at:
+        raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+
+
 @dataclass(frozen=True)
 class Job:
     """What all trainings of a run have in common.
@@ -67,16 +85,7 @@ class Job:
         )
         if state.exists():
             trainer.resume(state)
-        iterations = self.recipe.train.iterations
-        stop_at = min(self.until or iterations, iterations)
-        log = Log(out if self.group.leads else None, stop_at, trainer.iteration, self.recipe.train.log_every)
-        with Stop() as stop:
-            try:
-                trainer.run(stop, log, stop_at)
-            finally:
-                log.close()
-        if stop.wanted and trainer.iteration < stop_at:
-            raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+        run_logged(trainer, self.until)
         if self.group.leads:
             self.show(f"{out}: {trainer.iteration} iterations")
         self.group.total(0)  # the leading process has written

@@ -29,11 +29,10 @@ from pytorch_icnet.supervisely.results import (
     write_checkpoint_folder,
 )
 
-from .job import check_free
+from .job import check_free, run_logged
 from .log import Log
 from .loop import LAST, Trainer
 from .recipes import Recipe, read_recipe
-from .signals import Stop
 from .supervisely_data import class_indices, sources
 from .supervisely_start import begin
 from .validate import Validation
@@ -220,15 +219,7 @@ def train(
         show(f"{images} images to learn from, {len(held_out.entries)} to validate with, {len(indices)} classes")
         if recipe.model.network == "icnet":
             show("the network is Caffe's ICNet: the plugin's takes inputs from 1025x2049 on, of 32k+1")
-    stop_at = min(until or recipe.train.iterations, recipe.train.iterations)
-    log = Log(out if group.leads else None, stop_at, trainer.iteration, recipe.train.log_every)
-    with Stop() as stop:
-        try:
-            trainer.run(stop, log, stop_at)
-        finally:
-            log.close()
-    if stop.wanted and trainer.iteration < stop_at:
-        raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+    run_logged(trainer, until)
     if group.leads:
         rows = json.loads((out / CHECKPOINTS).read_text("utf-8"))
         best = next(row for row in rows if row["best"])

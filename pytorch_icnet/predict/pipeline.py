@@ -7,9 +7,8 @@ finished and written. A bounded number of frames is on its way at any time, and 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from prototxt.errors import InputError
 
-from ..ordered import ahead, ordered_map
+from ..ordered import Timed, ahead, ordered_map
 from .outputs import Outputs, Videos
 from .predictor import Predictor, Prepared, Scored, most_probable
 from .region import Region
@@ -50,7 +49,7 @@ class Method:
 
 
 @dataclass
-class Work:
+class Work(Timed):
     """A frame on its way. What a stage no longer needs is dropped."""
 
     frame: Frame
@@ -69,12 +68,6 @@ class Work:
     """Why there is no result: InputError or OSError."""
     seconds: dict[str, float] = field(default_factory=dict)
     """By stage; videos are decoded before."""
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def run(frames: Generator[Frame, None, None], method: Method, outputs: Outputs) -> Generator[Work, None, None]:

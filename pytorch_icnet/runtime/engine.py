@@ -186,12 +186,12 @@ def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:
     path = Path(path)
     if path.suffix == ".safetensors" or not path.is_file():
         return checkpoints.load(path)
-    kept = cache.file(f"weights-{checkpoints.Provenance.of(path).sha256[:32]}.safetensors")
+    provenance = checkpoints.Provenance.of(path)
+    kept = cache.file(f"weights-{provenance.sha256[:32]}.safetensors")
     if kept.exists():
         return checkpoints.load(kept)
     module = checkpoints.load(path)
     if isinstance(module, ICNet):
-        provenance = checkpoints.Provenance.of(path)
         copy = checkpoints.Checkpoint(module.state_dict(), provenance, module.pyramid, module.input_size)
         with suppress(InputError):  # of a cache that cannot be written
             checkpoints.write_checkpoint(kept, copy)

@@ -22,6 +22,8 @@ from pytorch_icnet.runtime.engine import open_weights
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
 
 from ..nets import blobs_of, seeded, write_caffemodel
+from . import judging
+from .judging import gap, judged
 
 SIZE = (65, 97)
 LIMIT = {"fp32": 3e-6, "bf16": 0.03}
@@ -34,23 +36,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("compiled") / "cache"
 
 
+def image(size: tuple[int, int] = SIZE, batch: int = 1) -> torch.Tensor:
+    return judging.image(size, batch)
+
+
 @pytest.fixture(scope="module")
 def net() -> ICNet:
     return seeded(width=0.25)
-
-
-def image(size: tuple[int, int] = SIZE, batch: int = 1) -> torch.Tensor:
-    return 100 * torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) - 50
-
-
-def judged(net: ICNet, x: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
-        return copy.deepcopy(net).double().quarter_scores(x.double())
-
-
-def gap(value: torch.Tensor, reference: torch.Tensor) -> float:
-    assert value.shape == reference.shape
-    return float((value.double() - reference).abs().max() / reference.abs().max())
 
 
 def available(net: nn.Module, backend: str, cache: Path, precision: str = "fp32", **options: object) -> Engine:

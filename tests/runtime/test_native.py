@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 import itertools
 from pathlib import Path
@@ -23,6 +22,7 @@ from pytorch_icnet.runtime.native.program import packed, split_numbers
 
 from ..golden import arrays, shared
 from ..nets import seeded
+from .judging import gap, image, judged
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +37,6 @@ def kernels(cache: Path) -> ctypes.CDLL:
         return compiler.library(Cache(cache))
     except Unavailable as error:
         pytest.skip(str(error))
-
-
-def image(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
-    return 100 * torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) - 50
-
-
-def judged(net: ICNet, x: torch.Tensor) -> torch.Tensor:
-    with torch.inference_mode():
-        return copy.deepcopy(net).double().quarter_scores(x.double())
-
-
-def gap(value: torch.Tensor, reference: torch.Tensor) -> float:
-    assert value.shape == reference.shape
-    return float((value.double() - reference).abs().max() / reference.abs().max())
 
 
 @pytest.mark.parametrize("size", [(65, 65), (65, 129), (129, 97), (161, 65)], ids=str)

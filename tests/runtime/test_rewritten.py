@@ -16,20 +16,11 @@ from pytorch_icnet.runtime import rewritten
 
 from ..golden import arrays, shared
 from ..nets import blobs_of, seeded
+from .judging import gap, image
 
 EXACT = 1e-12
 SIZES = [(33, 65), (65, 97), (97, 161), (102, 66), (40, 72), (1, 33)]
 """Odd and even ones, and one whose coarse features have a single row."""
-
-
-def image(size: tuple[int, int], batch: int = 1) -> torch.Tensor:
-    return 100 * torch.rand(batch, 3, *size, generator=torch.Generator().manual_seed(0)) - 50
-
-
-def gap(value: torch.Tensor, reference: torch.Tensor) -> float:
-    assert value.shape == reference.shape
-    value, reference = value.detach(), reference.detach()
-    return float((value.double() - reference.double()).abs().max() / reference.double().abs().max())
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from evaluation.ordered import ordered_map
+from pytorch_icnet.ordered import ordered_map
 
 
 def test_order_with_uneven_work() -> None:
