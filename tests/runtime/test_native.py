@@ -1,9 +1,9 @@
-"""The kernels for the tile unit against the plain network in float64."""
+"""The kernels, compiled to all instructions that this processor has, against the plain network in float64."""
 
 from __future__ import annotations
 
-import ctypes
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.runtime import engine, rewritten
 from pytorch_icnet.runtime.cache import Cache, Unavailable
 from pytorch_icnet.runtime.native import borders, compiler
+from pytorch_icnet.runtime.native.compiler import ALL_INSTRUCTIONS, Instructions, cpp_compiler
 from pytorch_icnet.runtime.native.network import pyramid_matrices
 from pytorch_icnet.runtime.native.program import packed, split_numbers
 
@@ -31,23 +32,30 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kernels") / "cache"
 
 
-@pytest.fixture(scope="module")
-def kernels(cache: Path) -> ctypes.CDLL:
+@pytest.fixture(scope="module", params=ALL_INSTRUCTIONS, ids=lambda one: one.name)
+def kernels(request: pytest.FixtureRequest, cache: Path) -> Iterator[Instructions]:
+    """Nothing but these instructions, and the kernels compiled to them."""
+    chosen: Instructions = request.param
+    if chosen.missing():
+        pytest.skip(f"the processor lacks {', '.join(chosen.missing())}")
     try:
-        return compiler.library(Cache(cache))
+        compiler.library(Cache(cache), chosen)
     except Unavailable as error:
         pytest.skip(str(error))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compiler, "ALL_INSTRUCTIONS", (chosen,))
+        yield chosen
 
 
 @pytest.mark.parametrize("size", [(65, 65), (65, 129), (129, 97), (161, 65)], ids=str)
-def test_any_number_of_threads_gives_the_same_scores(size: tuple[int, int], kernels: ctypes.CDLL, cache: Path) -> None:
+def test_any_number_of_threads_gives_the_same_scores(size: tuple[int, int], kernels: Instructions, cache: Path) -> None:
     net, x = seeded(width=0.5), image(size)
-    for precision, limit in (("fp32", 1e-6), ("bf16", 0.03)):
+    for precision in kernels.parts:
         all_scores = [
             engine(net, precision=precision, size=size, backend="native", threads=threads, cache_dir=cache)(x)
             for threads in (1, 2, 5)
         ]
-        assert gap(all_scores[0], judged(net, x)) < limit
+        assert gap(all_scores[0], judged(net, x)) < {"fp32": 1e-6, "bf16": 0.03}[precision]
         assert all(torch.equal(scores, all_scores[0]) for scores in all_scores)
 
 
@@ -60,13 +68,13 @@ def test_any_number_of_threads_gives_the_same_scores(size: tuple[int, int], kern
     ],
     ids=["classes", "pruned", "windows"],
 )
-def test_other_networks(options: dict[str, object], kernels: ctypes.CDLL, cache: Path) -> None:
+def test_other_networks(options: dict[str, object], kernels: Instructions, cache: Path) -> None:
     net, x = seeded(**options), image((65, 129), 2)
     ready = engine(net, size=(65, 129), backend="native", cache_dir=cache)
     assert gap(ready(x), judged(net, x)) < 2e-6
 
 
-def test_calls_do_not_leave_traces(kernels: ctypes.CDLL, cache: Path) -> None:
+def test_calls_do_not_leave_traces(kernels: Instructions, cache: Path) -> None:
     """Windows and borders are clean again after each call, whatever the image was."""
     net, x = seeded(), image((97, 97))
     ready = engine(net, size=(97, 97), backend="native", cache_dir=cache)
@@ -75,7 +83,7 @@ def test_calls_do_not_leave_traces(kernels: ctypes.CDLL, cache: Path) -> None:
     assert torch.equal(ready(x), first)
 
 
-def test_float32_rounds_less_than_the_plain_net(kernels: ctypes.CDLL, cache: Path) -> None:
+def test_float32_rounds_less_than_the_plain_net(kernels: Instructions, cache: Path) -> None:
     plain = icnet(shared("golden", "icnet", "icnet_merged_from_bn.caffemodel")).eval()
     x = arrays(shared("golden", "icnet", "bnnomerge_129x257.npz"))["data"]
     exact = judged(plain, x)
@@ -86,28 +94,46 @@ def test_float32_rounds_less_than_the_plain_net(kernels: ctypes.CDLL, cache: Pat
 
 
 @pytest.mark.parametrize("size", [(33, 65), (66, 98), (65, 104)], ids=str)
-def test_other_sizes_are_left_to_other_backends(size: tuple[int, int], kernels: ctypes.CDLL, cache: Path) -> None:
+def test_other_sizes_are_left_to_other_backends(size: tuple[int, int], kernels: Instructions, cache: Path) -> None:
     with pytest.raises(InputError, match="native cannot be used: the kernels take heights and widths of 65"):
         engine(seeded(), size=size, backend="native", cache_dir=cache)
 
 
-def test_a_processor_without_tiles(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compiler, "processor_flags", lambda: compiler.NEEDED - {"amx_bf16"})
-    with pytest.raises(Unavailable, match="lacks amx_bf16"):
-        compiler.library(Cache(tmp_path / "cache"))
+def test_the_instructions_that_a_processor_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "ALL_INSTRUCTIONS", ALL_INSTRUCTIONS)
+    amx, avx512, avx2 = ALL_INSTRUCTIONS
+    for flags, expected in ((amx.needed, amx), (amx.needed - {"amx_bf16"}, avx512), (avx2.needed | {"avx512f"}, avx2)):
+        monkeypatch.setattr(compiler, "processor_flags", lambda flags=flags: flags)
+        assert compiler.instructions("fp32") is expected
+    with pytest.raises(Unavailable, match="lacks amx_bf16, amx_tile"):
+        compiler.instructions("bf16")
+    with pytest.raises(Unavailable, match="computes float32 and bfloat16"):
+        compiler.instructions("fp16")
+    monkeypatch.setattr(compiler, "processor_flags", lambda: frozenset({"avx2"}))
+    with pytest.raises(Unavailable, match=r"lacks fma$"):
+        compiler.instructions("fp32")
 
 
-def test_a_machine_without_a_compiler(kernels: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("chosen", ALL_INSTRUCTIONS, ids=lambda one: one.name)
+def test_a_compiler_takes_the_kernels(chosen: Instructions, tmp_path: Path) -> None:
+    """For any of the instructions; what was compiled is not run."""
+    if cpp_compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    compiler.compile_kernels(tmp_path / "kernels.so", chosen)
+    assert (tmp_path / "kernels.so").stat().st_size > 10_000
+
+
+def test_a_machine_without_a_compiler(kernels: Instructions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(Unavailable, match=r"no C\+\+ compiler"):
-        compiler.library(Cache(tmp_path / "cache"))
+        compiler.library(Cache(tmp_path / "cache"), kernels)
 
 
-def test_a_compiler_that_fails(kernels: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_compiler_that_fails(kernels: Instructions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("CXX", "false")
     with pytest.raises(Unavailable, match="cannot compile the kernels"):
-        compiler.library(Cache(tmp_path / "cache"))
+        compiler.library(Cache(tmp_path / "cache"), kernels)
     assert not list((tmp_path / "cache").glob("*.so"))
 
 
@@ -157,3 +183,13 @@ def test_weights_in_the_order_of_the_tiles() -> None:
         place = (output // 32, row, 0, 0, 0, output % 32 // 16, channel // 2, output % 16, channel % 2)
         assert found[place] == weight[output, channel, row, 0]
     assert found.sum() == weight.sum()
+
+
+def test_weights_in_the_order_of_the_vectors() -> None:
+    weight = torch.arange(40 * 35 * 2).reshape(40, 35, 2, 1).float()
+    found = packed(weight, 2, 0)
+    assert found.shape == (2, 2, 1, 2, 2, 16, 2, 16)
+    for output, channel, row in ((0, 0, 0), (39, 34, 1), (17, 1, 0), (33, 31, 1)):
+        place = (output // 32, row, 0, channel // 32, output % 32 // 16, channel % 32 // 2, channel % 2, output % 16)
+        assert found[place] == weight[output, channel, row, 0]
+    assert found.sum(dtype=np.float64) == weight.double().sum()

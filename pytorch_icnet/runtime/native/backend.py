@@ -9,11 +9,8 @@ import torch
 from ..cache import Unavailable
 from ..request import Request, Run
 from ..rewritten import RewrittenICNet
-from .compiler import library
+from .compiler import instructions, library
 from .network import icnet_program
-
-PARTS = {"fp32": 3, "bf16": 1}
-"""Of a number; see ``numbers.hpp``."""
 
 
 def build(request: Request) -> Run:
@@ -23,11 +20,10 @@ def build(request: Request) -> Run:
         Unavailable: the network is not a rewritten ICNet, or this machine, size or precision will not do.
     """
     module = request.module
-    if request.device.type != "cpu" or request.precision not in PARTS:
-        raise Unavailable("it computes float32 and bfloat16, on the processor")
+    chosen = instructions(request.precision)
     if not isinstance(module, RewrittenICNet):
         raise Unavailable("it runs the rewritten ICNet and nothing else")
-    program = icnet_program(library(request.cache), module, request.size, PARTS[request.precision])
+    program = icnet_program(library(request.cache, chosen), module, request.size, chosen.parts[request.precision])
     program.build(request.threads)
     shape = (module.num_classes, (request.size[0] + 3) // 4, (request.size[1] + 3) // 4)
     lock = Lock()

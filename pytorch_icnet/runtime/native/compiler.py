@@ -9,20 +9,59 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..cache import Cache, Unavailable, compiled_file
 
-SOURCES = ("run.cpp", "program.hpp", "numbers.hpp", "products.hpp", "convolution.hpp", "pixels.hpp")
+SOURCES = (
+    "run.cpp",
+    "program.hpp",
+    "numbers.hpp",
+    "split.hpp",
+    "vectors.hpp",
+    "tiles.hpp",
+    "convolution.hpp",
+    "pixels.hpp",
+)
 """What the library is made from; the first file includes the others."""
 
-FLAGS = (
-    *("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-w"),
-    *("-mfma", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
-)
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-w")
 
-NEEDED = frozenset({"fma", "avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_bf16", "amx_tile", "amx_bf16"})
-"""What the kernels use, as /proc/cpuinfo calls it."""
+
+@dataclass(frozen=True)
+class Instructions:
+    """Instructions that the kernels can be compiled to.
+
+    Attributes:
+        needed: what the processor must have, as /proc/cpuinfo calls it.
+        parts: of a number, by precision; see ``split.hpp``. 0: plain float32.
+    """
+
+    name: str
+    needed: frozenset[str]
+    parts: Mapping[str, int]
+
+    def flags(self) -> list[str]:
+        """The compiler's."""
+        return sorted(f"-m{name.replace('_', '-' if name.startswith('amx') else '')}" for name in self.needed)
+
+    def missing(self) -> list[str]:
+        """What this processor lacks of them."""
+        return sorted(self.needed - processor_flags())
+
+
+_AVX2 = frozenset({"avx2", "fma"})
+_AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
+_AMX = _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"}
+
+ALL_INSTRUCTIONS = (
+    Instructions("AMX", _AMX, {"fp32": 3, "bf16": 1}),
+    Instructions("AVX-512", _AVX512, {"fp32": 0}),
+    Instructions("AVX2", _AVX2, {"fp32": 0}),
+)
+"""From the fastest to the slowest."""
 
 
 @functools.cache
@@ -41,29 +80,50 @@ def cpp_compiler() -> str | None:
     return next((found for name in names if name and (found := shutil.which(name))), None)
 
 
-def library(cache: Cache) -> ctypes.CDLL:
+def instructions(precision: str) -> Instructions:
+    """The fastest that this processor has for a precision.
+
+    Raises:
+        Unavailable: it has none.
+    """
+    fitting = [one for one in ALL_INSTRUCTIONS if precision in one.parts]
+    if not fitting:
+        raise Unavailable("it computes float32 and bfloat16, on the processor")
+    for one in fitting:
+        if not one.missing():
+            return one
+    raise Unavailable(f"the processor lacks {', '.join(fitting[-1].missing())}")
+
+
+def library(cache: Cache, chosen: Instructions) -> ctypes.CDLL:
     """The kernels, from the cache or compiled into it.
 
     Raises:
-        Unavailable: this machine has no tile unit (AMX), no C++ compiler, or one that is too old.
+        Unavailable: there is no C++ compiler, or one that is too old, or Linux withholds the tile unit.
     """
-    if missing := NEEDED - processor_flags():
-        raise Unavailable(f"the processor lacks {', '.join(sorted(missing))}")
     texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES]
-    key = hashlib.sha256(b"\0".join([*texts, " ".join(FLAGS).encode(), platform.machine().encode()])).hexdigest()
+    options = " ".join([*FLAGS, *chosen.flags(), platform.machine()])
+    key = hashlib.sha256(b"\0".join([*texts, options.encode()])).hexdigest()
     path = cache.file(f"kernels-{key[:32]}.so")
     if not path.exists():
-        _compile(path)
+        compile_kernels(path, chosen)
     return _loaded(path)
 
 
-def _compile(path: Path) -> None:
+def compile_kernels(path: Path, chosen: Instructions) -> None:
+    """Compile them to the file ``path``.
+
+    Raises:
+        Unavailable: there is no C++ compiler, or one that is too old.
+    """
     compiler = cpp_compiler()
     if compiler is None:
         raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
     source = Path(__file__).parent / SOURCES[0]
     with compiled_file(path) as temporary:
-        done = subprocess.run([compiler, *FLAGS, str(source), "-o", str(temporary)], capture_output=True, text=True)
+        done = subprocess.run(
+            [compiler, *FLAGS, *chosen.flags(), str(source), "-o", str(temporary)], capture_output=True, text=True
+        )
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit {done.returncode}")
             raise Unavailable(f"{compiler} cannot compile the kernels: {first}")

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <type_traits>
-#include "products.hpp"
+#include "numbers.hpp"
 #include "program.hpp"
 
 // Where the pixels of a line go, and where their residuals are. With a period, the line runs over several rows, of
@@ -25,7 +25,7 @@ template <class Out, class F, Residual R> class Finish {
     const Buffer& out = t.buffer(op.out);
     sums_ = sums;
     left_ = count;
-    bias_ = load_pair(op.bias + 32 * group);
+    bias_ = load_channels(op.bias + 32 * group);
     floor_ = op.relu ? 0.0f : -__builtin_inff();
     row_ = at.row + (at.period ? first / at.period : 0);
     column_ = at.period ? first % at.period : first;
@@ -50,17 +50,17 @@ template <class Out, class F, Residual R> class Finish {
         column_ = 0;
         row_++;
       }
-      Pair v = load_pair(sums_) + bias_;
+      Channels v = load_channels(sums_) + bias_;
       if (R == SAME) v = v + F::get(from_);
       if (R == UPSAMPLED) v = v + upsampled();
-      Out::put(to_, maximum(v, {Vector{} + floor_, Vector{} + floor_}));
+      Out::put(to_, maximum(v, all(floor_)));
     }
   }
 
  private:
   typedef typename std::conditional<F::parts == 1, F, Float>::type Coarse;  // one part is smaller than a float32, three are not
 
-  inline Pair upsampled() const {
+  inline Channels upsampled() const {
     const int32_t *rows = row_pairs_ + 2 * row_, *columns = column_pairs_ + 2 * column_;
     const char *upper = from_ + rows[0] * residual_->row, *lower = from_ + rows[1] * residual_->row;
     const int64_t left = columns[0] * residual_->pixel, right = columns[1] * residual_->pixel;
@@ -75,13 +75,13 @@ template <class Out, class F, Residual R> class Finish {
   int left_ = 0, row_ = 0, column_ = 0, period_ = 0, width_ = 0;
   float floor_ = 0;
   const int32_t *row_pairs_ = nullptr, *column_pairs_ = nullptr;
-  Pair bias_;
+  Channels bias_;
 };
 
 // A line of pixels from (row, column) on; taps: which of them count, null for all.
 template <class F, class Rest>
 static void line(const Worker& t, const Operation& op, int row, int column, int count, const Line* taps, const Target& at) {
-  typedef Products<F::parts> Sums;
+  typedef Products<F> Sums;
   Operand operands[2];
   int64_t group_weights[2];
   for (int s = 0; s < op.sources; s++) {
@@ -91,7 +91,7 @@ static void line(const Worker& t, const Operation& op, int row, int column, int 
     operands[s] = {t.at(q.buffer, row * q.stride - q.pad, column * q.stride - q.pad), q.weights,
                    q.stride * (vertical ? b.row : b.pixel), q.dilation * b.row, q.dilation * b.pixel, b.block, q.part,
                    taps ? taps->top : 0, taps ? taps->bottom : q.rows, taps ? taps->left : 0,
-                   taps ? taps->right : q.columns, q.columns, q.blocks};
+                   taps ? taps->right : q.columns, q.columns, q.blocks, q.depth};
     group_weights[s] = Sums::chunk * q.rows * q.columns * q.blocks;
   }
   Sums::prepare(op.source[0].depth);

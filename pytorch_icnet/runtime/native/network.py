@@ -18,7 +18,7 @@ Size = tuple[int, int]
 HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 """The bottlenecks of the branch at half the resolution."""
 
-IMAGE_BAND, BLOCK_BANDS = 2, {1: 6, 3: 4}
+IMAGE_BAND, BLOCK_BANDS = 2, {0: 4, 1: 6, 3: 4}
 """Rows of the last top that are computed at a time, those of blocks by the parts of a number; their inputs then fit the
 cache of a core. Measured."""
 
@@ -123,7 +123,7 @@ class _Writer:
         """The coarse result of a convolution that follows an upsampling; see :mod:`.borders`."""
         layer = self.model.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts > 1)
+        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts != 1)
         operation = Operation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
         self.program.lines(operation, borders.lines(x.height, x.width))
         return out

@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,6 @@ MAX_BINS = 256
 _TILE_OVERRUN = 64
 """Pixels beyond the last one that the tile unit may read."""
 
-_IMAGE_TAPS = 8
-"""Pixels of four numbers in a chunk of 32."""
-
 Ints = npt.NDArray[np.int32]
 Pairs = tuple[Ints, Ints]
 
@@ -43,8 +40,8 @@ class Blob:
 
     Attributes:
         halo: zeros between the rows, and rows of zeros above and below.
-        floats: float32; otherwise split numbers, which convolutions read.
-        image: three channels and a zero for each pixel.
+        floats: float32; otherwise the form that convolutions read: split numbers, if the program has such.
+        image: three channels for each pixel, and a zero if numbers are split.
         stored: in the program's memory; the scores go to the caller's.
         step: the step that makes it.
         window: only that step reads it, so that a few rows are kept at a time.
@@ -101,7 +98,7 @@ class Program:
 
     Args:
         kernels: see :func:`.compiler.library`.
-        parts: of a split number; 1: bfloat16; 3: float32.
+        parts: of a split number; 1: bfloat16; 3: float32. 0: numbers are not split, but float32.
     """
 
     def __init__(self, kernels: ctypes.CDLL, parts: int) -> None:
@@ -206,10 +203,10 @@ class Program:
         target.rows, target.columns, target.pad = rows, columns, source.dilation * (rows // 2)
         target.blocks, target.depth = _blocks(weight.shape[1]), BLOCK
         if blob.image:  # a row of taps is one chunk
-            wide = torch.zeros(len(weight), rows, _IMAGE_TAPS, 4)
-            wide[:, :, :columns, :3] = weight.permute(0, 2, 3, 1)
-            weight = wide.reshape(len(weight), rows, BLOCK).transpose(1, 2)[..., None]
-            target.columns, target.depth = 1, 4 * columns
+            wide = torch.zeros(len(weight), rows, columns, 4 if self.parts else 3)
+            wide[..., :3] = weight.permute(0, 2, 3, 1)
+            weight = wide.flatten(2).transpose(1, 2)[..., None]
+            target.columns, target.depth = 1, weight.shape[1]
         target.weights = self._memory.copy(packed(weight, _blocks(outputs), self.parts))
 
     def _bias(self, bias: torch.Tensor) -> int:
@@ -251,9 +248,10 @@ class Program:
 
     def _lay_out(self, blob: Blob, buffer: structures.Buffer, rows: int) -> None:
         if blob.image:
-            pitch, buffer.pixel, buffer.blocks = -(-blob.pitch // 8) * 8, 8, self.parts
+            pitch = -(-blob.pitch // 8) * 8
+            buffer.pixel, buffer.blocks = (8, self.parts) if self.parts else (12, 1)
         else:
-            buffer.pixel = BLOCK * (4 if blob.floats else 2 * self.parts)
+            buffer.pixel = BLOCK * (2 * self.parts if self.parts and not blob.floats else 4)
             pitch, buffer.blocks = blob.pitch, _blocks(blob.channels)
         buffer.row = pitch * buffer.pixel
         rows = rows if blob.window else blob.height + 2 * blob.halo
@@ -276,14 +274,19 @@ class Program:
         self._kernels.run(ctypes.byref(self._program), ctypes.byref(call), min(threads, self.threads))
 
 
-def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[np.int16]:
-    """Weights (O, I, H, W) in the order of ``products.hpp``, padded with zeros to whole blocks: bfloat16 as int16."""
+def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[Any]:
+    """Weights (O, I, H, W) in the order of ``vectors.hpp`` (no parts: float32) or ``tiles.hpp`` (bfloat16, as int16).
+
+    They are padded with zeros to whole blocks.
+    """
     outputs, inputs, rows, columns = weight.shape
     blocks = _blocks(inputs)
     full = torch.zeros(groups * BLOCK, blocks * BLOCK, rows, columns)
     full[:outputs, :inputs] = weight
     # group, half, output | block, pair, two | row, column
     axes = full.reshape(groups, 2, 16, blocks, 16, 2, rows, columns)
+    if parts == 0:
+        return axes.permute(0, 6, 7, 3, 1, 4, 5, 2).contiguous().numpy()
     order = axes.permute(0, 6, 7, 3, 1, 4, 2, 5)
     split = torch.stack(split_numbers(order, parts), 4)
     return split.contiguous().view(torch.int16).numpy()

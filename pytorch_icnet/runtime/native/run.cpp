@@ -1,9 +1,14 @@
 // Runs a program: each step is shared by a team of threads. The result does not depend on their number.
 #include <omp.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#ifdef __AMX_TILE__
+#include "tiles.hpp"
+#endif
 #include "convolution.hpp"
 #include "pixels.hpp"
+#include "vectors.hpp"
 
 // The rows [begin, end) of each buffer that are read to make rows [from, to) of the last operation's top, where rows
 // before done are there already. Rows beyond the image are among them; they are zeros.
@@ -53,7 +58,7 @@ static void clear(const Worker& t, int b, int from, int to) {
 
 template <class F> static void operate(const Worker& t, const Operation& op, int from, int to) {
   if (from >= to) return;
-  if (op.kind == IMAGE) image<F>(t, op, from, to);
+  if (op.kind == IMAGE) image(t, op, from, to, F());
   if (op.kind == CONVOLUTION) convolve<F>(t, op, from, to);
   if (op.kind == POOLING) pool<F>(t, op, from, to);
   if (op.kind == SCORES) scores(t, op, from, to);
@@ -89,12 +94,20 @@ template <class F> static void execute(const Program& program, const Call& call,
       else pyramid<F>(t, *step);
 #pragma omp barrier
     }
+#ifdef __AMX_TILE__
     _tile_release();
+#endif
   }
 }
 
-// Ask Linux for the tile registers; 0 where it grants them.
-extern "C" int allow_tiles() { return syscall(SYS_arch_prctl, 0x1023, 18); }
+// Ask Linux for the tile registers; 0 where it grants them, or none are used.
+extern "C" int allow_tiles() {
+#ifdef __AMX_TILE__
+  return syscall(SYS_arch_prctl, 0x1023, 18);
+#else
+  return 0;
+#endif
+}
 
 // How many rows each of a step's windows must hold: the maximum with what `rows` says already.
 extern "C" void window_rows(const Program* program, const Step* step, int threads, int32_t* rows) {
@@ -113,6 +126,9 @@ extern "C" void window_rows(const Program* program, const Step* step, int thread
 }
 
 extern "C" void run(const Program* program, const Call* call, int threads) {
+  if (program->parts == 0) execute<Float>(*program, *call, threads);
+#ifdef __AMX_TILE__
   if (program->parts == 1) execute<Split<1>>(*program, *call, threads);
-  else execute<Split<3>>(*program, *call, threads);
+  if (program->parts == 3) execute<Split<3>>(*program, *call, threads);
+#endif
 }

@@ -1,18 +1,6 @@
-// The inner loops of convolutions: 32 output channels of up to 32 neighbouring pixels, with the tile unit (AMX).
+// The inner loops of convolutions with the tile unit (AMX).
 #pragma once
-#include "numbers.hpp"
-
-// What is multiplied: the pixels' values at some taps and all channels, and the weights that belong to them.
-// Distances are in bytes.
-struct Operand {
-  const char* data;                  // the first pixel's, at tap (0, 0)
-  const char* weights;               // [tap row][tap column][block of 32 channels]: a chunk each
-  int64_t step;                      // from one output pixel's input to the next one's
-  int64_t row, column, block;        // from one tap or block of channels to the next
-  int64_t part;                      // between the parts of a split number
-  int32_t top, bottom, left, right;  // the taps that count, half open
-  int32_t columns, blocks;           // taps in a row of the weights, blocks of channels
-};
+#include "split.hpp"
 
 #define LOAD_PIXELS(part_)                                                                    \
   {                                                                                           \
@@ -39,7 +27,7 @@ struct Operand {
 // With x = x0 + x1 + x2 and w = w0 + w1 + w2, each term 2^-8 of the one before it, x w is the sum of the six products of
 // which the numbers of the factors add up to at most 2; the three others are below 2^-24 of it. All small products come
 // before x0 w0, while the sums are still small, so that what is rounded off is less than in float32 arithmetic.
-template <int P> struct Products {
+template <int P> struct Products<Split<P>> {
   static_assert(P == 1 || P == 3, "one part is bfloat16, three are float32");
   static constexpr int pixels = 32;
   static constexpr int64_t chunk = 2048 * P;  // bytes: [part][16 channels of 32][pair of 32 inputs][channel][2]
