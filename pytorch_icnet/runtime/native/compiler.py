@@ -21,6 +21,7 @@ SOURCES = (
     "numbers.hpp",
     "split.hpp",
     "vectors.hpp",
+    "winograd.hpp",
     "tiles.hpp",
     "convolution.hpp",
     "pixels.hpp",
@@ -136,4 +137,5 @@ def _loaded(path: Path) -> ctypes.CDLL:
         raise Unavailable("Linux does not grant the tile registers")
     kernels.run.restype = None
     kernels.window_rows.restype = None
+    kernels.scratch.restype = ctypes.c_int64
     return kernels

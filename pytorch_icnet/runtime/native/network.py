@@ -18,7 +18,7 @@ Size = tuple[int, int]
 HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 """The bottlenecks of the branch at half the resolution."""
 
-IMAGE_BAND, BLOCK_BANDS = 2, {0: 4, 1: 6, 3: 4}
+IMAGE_BAND, BLOCK_BANDS = 2, {0: 8, 1: 6, 3: 4}
 """Rows of the last top that are computed at a time, those of blocks by the parts of a number; their inputs then fit the
 cache of a core. Measured."""
 
@@ -146,7 +146,9 @@ class _Writer:
         if coarse is not None:
             pairs = borders.pairs(coarse.height - 2), borders.pairs(coarse.width - 2)
         inputs = [Input(x, layer.weight, stride, layer.dilation[0])]
-        return Operation(Kind.CONVOLUTION, out, inputs, bias_of(layer), relu, residual=coarse, upsampled=pairs)
+        plain = self.program.parts == 0 and not x.image and coarse is None
+        kind = Kind.WINOGRAD if plain and (layer.kernel_size, stride) == ((3, 3), 1) else Kind.CONVOLUTION
+        return Operation(kind, out, inputs, bias_of(layer), relu, residual=coarse, upsampled=pairs)
 
 
 def pyramid_matrices(model: ICNet, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

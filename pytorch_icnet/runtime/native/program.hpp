@@ -20,7 +20,8 @@ struct Source {
   const char* weights;
 };
 
-enum Kind { IMAGE, CONVOLUTION, POOLING, SCORES };
+// WINOGRAD: a convolution of 3x3 taps and stride 1 whose weights are transformed to 4x4; see winograd.hpp.
+enum Kind { IMAGE, CONVOLUTION, POOLING, SCORES, WINOGRAD };
 
 // One layer with what follows it on each pixel. A convolution may have two sources, whose sums are added.
 struct Operation {
@@ -58,6 +59,8 @@ struct Program {
   const Buffer* buffers;
   const Step* steps;
   int32_t n_steps, parts;
+  char* scratch;         // for results in between
+  int64_t thread;        // bytes of them that a thread has
 };
 
 struct Call {
@@ -75,6 +78,7 @@ struct Worker {
   int done[MAX_BUFFERS];                     // rows before this one are computed
   int begin[MAX_BUFFERS], end[MAX_BUFFERS];  // the rows that are needed now
 
+  char* scratch() const { return program.scratch + number * program.thread; }
   const Buffer& buffer(int b) const { return program.buffers[b]; }
   char* at(int b, int row, int column) const {
     const Buffer& f = buffer(b);

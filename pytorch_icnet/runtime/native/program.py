@@ -31,7 +31,7 @@ Pairs = tuple[Ints, Ints]
 
 
 class Kind(IntEnum):
-    IMAGE, CONVOLUTION, POOLING, SCORES = range(4)
+    IMAGE, CONVOLUTION, POOLING, SCORES, WINOGRAD = range(5)
 
 
 @dataclass(eq=False)
@@ -108,6 +108,7 @@ class Program:
         self._steps: list[structures.Step] = []
         self._bands: list[Sequence[Operation]] = []
         self._tables: list[ctypes.Array[structures.Operation]] = []
+        self._scratch = 0
 
     def blob(
         self,
@@ -193,11 +194,11 @@ class Program:
         if operation.kind is Kind.IMAGE:
             result.source[0].stride = operation.stride
         for target, source in zip(result.source, operation.inputs, strict=False):
-            self._set_source(target, source, out.channels)
+            self._set_source(target, source, operation)
         return result
 
-    def _set_source(self, target: structures.Source, source: Input, outputs: int) -> None:
-        blob, weight = source.blob, source.weight
+    def _set_source(self, target: structures.Source, source: Input, operation: Operation) -> None:
+        blob, weight, outputs = source.blob, source.weight, operation.out.channels
         rows, columns = weight.shape[-2:]
         target.buffer, target.stride, target.dilation = blob.index, source.stride, source.dilation
         target.rows, target.columns, target.pad = rows, columns, source.dilation * (rows // 2)
@@ -207,6 +208,9 @@ class Program:
             wide[..., :3] = weight.permute(0, 2, 3, 1)
             weight = wide.flatten(2).transpose(1, 2)[..., None]
             target.columns, target.depth = 1, weight.shape[1]
+        if operation.kind is Kind.WINOGRAD:
+            self._scratch = max(self._scratch, self._kernels.scratch(target.blocks, _blocks(outputs)))
+            weight = transformed(weight)
         target.weights = self._memory.copy(packed(weight, _blocks(outputs), self.parts))
 
     def _bias(self, bias: torch.Tensor) -> int:
@@ -221,10 +225,12 @@ class Program:
         self._buffers = (structures.Buffer * len(self._blobs))()
         self._table = (structures.Step * len(self._steps))(*self._steps)
         self._program = structures.Program(
-            ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.parts
+            *(ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.parts),
+            *(self._memory.take(threads * self._scratch), self._scratch),
         )
         for blob, buffer in zip(self._blobs, self._buffers, strict=True):
             buffer.height, buffer.width, buffer.floats = blob.height, blob.width, blob.floats
+            buffer.thread = blob.window  # its size follows when it is known
         rows = np.zeros(MAX_BUFFERS, np.int32)
         for step in self._table:
             if step.n_operations and not step.n_lines:
@@ -290,6 +296,13 @@ def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[Any]:
     order = axes.permute(0, 6, 7, 3, 1, 4, 2, 5)
     split = torch.stack(split_numbers(order, parts), 4)
     return split.contiguous().view(torch.int16).numpy()
+
+
+def transformed(weight: torch.Tensor) -> torch.Tensor:
+    """Weights (O, I, 3, 3) as F(2x2, 3x3) takes them: (O, I, 4, 4); see ``winograd.hpp``."""
+    half = 0.5
+    matrix = torch.tensor([[1, 0, 0], [half, half, half], [half, -half, half], [0, 0, 1]], dtype=torch.float64)
+    return (matrix @ weight.double() @ matrix.T).float()
 
 
 def split_numbers(values: torch.Tensor, parts: int) -> list[torch.Tensor]:

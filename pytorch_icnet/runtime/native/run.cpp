@@ -9,6 +9,7 @@
 #include "convolution.hpp"
 #include "pixels.hpp"
 #include "vectors.hpp"
+#include "winograd.hpp"
 
 // The rows [begin, end) of each buffer that are read to make rows [from, to) of the last operation's top, where rows
 // before done are there already. Rows beyond the image are among them; they are zeros.
@@ -22,6 +23,11 @@ static void need(const Program& program, const Step& step, int from, int to, con
   want(step.operations[step.n_operations - 1].out, from, to - 1);
   for (int i = step.n_operations - 1; i >= 0; i--) {
     const Operation& op = step.operations[i];
+    // Rows are computed in pairs; what a window can hold of the last pairs, it shall hold.
+    if (op.kind == WINOGRAD && program.buffers[op.out].thread && end[op.out] > std::max(done[op.out], 0)) {
+      const int pairs = 2 * op.source[0].dilation, height = program.buffers[op.out].height;
+      if (end[op.out] < height) end[op.out] = std::min((end[op.out] + pairs - 1) / pairs * pairs, height);
+    }
     const int first = std::max({begin[op.out], done[op.out], 0});
     const int last = std::min(end[op.out], program.buffers[op.out].height) - 1;
     if (first > last || op.kind == IMAGE) continue;
@@ -60,6 +66,7 @@ template <class F> static void operate(const Worker& t, const Operation& op, int
   if (from >= to) return;
   if (op.kind == IMAGE) image(t, op, from, to, F());
   if (op.kind == CONVOLUTION) convolve<F>(t, op, from, to);
+  if (op.kind == WINOGRAD) Winograd(t, op, from, to);
   if (op.kind == POOLING) pool<F>(t, op, from, to);
   if (op.kind == SCORES) scores(t, op, from, to);
 }
@@ -108,6 +115,9 @@ extern "C" int allow_tiles() {
   return 0;
 #endif
 }
+
+// Bytes that a thread needs for a WINOGRAD operation's results in between.
+extern "C" int64_t scratch(int blocks, int groups) { return Winograd::scratch(blocks, groups); }
 
 // How many rows each of a step's windows must hold: the maximum with what `rows` says already.
 extern "C" void window_rows(const Program* program, const Step* step, int threads, int32_t* rows) {

@@ -52,7 +52,7 @@ class Step(ctypes.Structure):
 
 
 class Program(ctypes.Structure):
-    _fields_ = _fields("buffers steps", ints="n_steps parts")
+    _fields_ = [*_fields("buffers steps", ints="n_steps parts"), *_fields("scratch", longs="thread")]
 
 
 class Call(ctypes.Structure):
