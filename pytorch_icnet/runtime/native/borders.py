@@ -22,6 +22,10 @@ SMALLEST = 3
 """With fewer pixels, both borders meet in one."""
 
 
+ALL_TAPS = (0, 3, 0, 3)
+"""Of a line: from top to bottom and from left to right."""
+
+
 def pairs(n: int) -> Ints:
     """For each of the 2n - 1 pixels of an axis, the two places among the n + 2 of which it is the mean.
 

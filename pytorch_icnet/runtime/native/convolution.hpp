@@ -98,18 +98,20 @@ static void line(const Worker& t, const Operation& op, int row, int column, int 
   alignas(64) float sums[2][Sums::pixels * 32];
   int turn = 0;
   Rest rest;
-  for (int g = 0; g < op.groups; g++)
-    for (int i = 0; i < count; i += Sums::pixels, turn = 1 - turn) {
-      const int n = std::min(count - i, (int)Sums::pixels);
-      Operand now[2] = {operands[0], operands[1]};
-      for (int s = 0; s < op.sources; s++) {
-        now[s].data += i * operands[s].step;
-        now[s].weights += g * group_weights[s];
+  const int stretch = Sums::stretch(op.source[0].blocks);
+  for (int first = 0; first < count; first += stretch)
+    for (int g = 0; g < op.groups; g++)
+      for (int i = first, end = std::min(count, first + stretch); i < end; i += Sums::pixels, turn = 1 - turn) {
+        const int n = std::min(end - i, (int)Sums::pixels);
+        Operand now[2] = {operands[0], operands[1]};
+        for (int s = 0; s < op.sources; s++) {
+          now[s].data += i * operands[s].step;
+          now[s].weights += g * group_weights[s];
+        }
+        Sums::sum(now, op.sources, n, sums[turn], rest);
+        rest.advance(Sums::pixels);
+        rest.begin(t, op, at, g, i, n, sums[turn]);
       }
-      Sums::sum(now, op.sources, n, sums[turn], rest);
-      rest.advance(Sums::pixels);
-      rest.begin(t, op, at, g, i, n, sums[turn]);
-    }
   rest.advance(Sums::pixels);
 }
 
@@ -133,17 +135,5 @@ template <class F> static void convolve(const Worker& t, const Operation& op, in
     const char* residual = same ? t.at(op.residual, row * op.residual_stride, 0) : nullptr;
     const Target at = {t.at(op.out, row, 0), out.pixel, residual, residual_step, row, op.flat ? pitch : 0};
     line<F>(t, op, row, 0, (rows - 1) * pitch + out.width, nullptr, at);
-  }
-}
-
-// This thread's share of the lines of a convolution.
-template <class F> static void lines(const Worker& t, const Step& step) {
-  const Operation& op = step.operations[0];
-  const Buffer& out = t.buffer(op.out);
-#pragma omp for schedule(dynamic)
-  for (int i = 0; i < step.n_lines; i++) {
-    const Line& l = step.lines[i];
-    const Target at = {t.at(op.out, l.out_row, l.out_column), l.vertical ? out.row : out.pixel, nullptr, 0, 0, 0};
-    line<F>(t, op, l.row, l.column, l.count, &l, at);
   }
 }

@@ -22,6 +22,9 @@ IMAGE_BAND, BLOCK_BANDS = 2, {0: 8, 1: 6, 3: 4}
 """Rows of the last top that are computed at a time, those of blocks by the parts of a number; their inputs then fit the
 cache of a core. Measured."""
 
+PAIR_BAND = 6
+"""Rows that are computed at a time where threads take turns."""
+
 
 def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts: int) -> Program:
     """The program that computes ``model.quarter_scores`` of an image of (height, width) ``size``.
@@ -125,7 +128,12 @@ class _Writer:
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts != 1)
         operation = Operation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
-        self.program.lines(operation, borders.lines(x.height, x.width))
+        lines = borders.lines(x.height, x.width)
+        if self.program.parts:
+            self.program.lines(operation, lines)
+        else:
+            some = [line for line in lines if line[-4:] != borders.ALL_TAPS]
+            self.program.lines(operation, some, Operation(Kind.WINOGRAD, out, [Input(x, weight)], bias), rows=PAIR_BAND)
         return out
 
     def _convolution(

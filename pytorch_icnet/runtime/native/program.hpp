@@ -45,7 +45,7 @@ struct Sparse {
 };
 
 // What the threads do before they wait for each other: operations one after the other on bands of rows; or one
-// convolution on lines; or, without either, the pyramid.
+// convolution on lines, and perhaps another on bands of all rows; or, without either, the pyramid.
 struct Step {
   const Operation* operations;
   const Line* lines;

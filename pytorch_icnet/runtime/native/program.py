@@ -134,12 +134,20 @@ class Program:
         self._bands.append(operations)
         self._step(operations, band=rows)
 
-    def lines(self, operation: Operation, lines: Sequence[Sequence[int]]) -> None:
-        """A step of one convolution at some of its pixels; ``lines`` as :data:`.structures.LINE`, long ones first."""
+    def lines(
+        self, operation: Operation, lines: Sequence[Sequence[int]], whole: Operation | None = None, rows: int = 0
+    ) -> None:
+        """A step of one convolution at some of its pixels.
+
+        Args:
+            lines: as :data:`.structures.LINE`, long ones first.
+            whole: another convolution to the same blob, at all pixels of its input, so many ``rows`` at a time.
+        """
         table = np.asarray(lines, np.int32)
         assert table.shape[1] == len(LINE)
         operation.out.window = False
-        self._step([operation], lines=self._memory.copy(table), n_lines=len(table))
+        operations = [operation] if whole is None else [operation, whole]
+        self._step(operations, lines=self._memory.copy(table), n_lines=len(table), band=rows)
 
     def pyramid(self, source: Blob, out: Blob, pool: torch.Tensor, spread: torch.Tensor, bias: torch.Tensor) -> None:
         """A step: relu(z + spread pool z + bias).

@@ -91,6 +91,24 @@ template <class F> static void bands(Worker& t, const Step& step, int threads) {
   });
 }
 
+// This thread's share of the lines of a convolution, and of all pixels of a second one.
+template <class F> static void lines(const Worker& t, const Step& step) {
+  const Operation& op = step.operations[0];
+  const Buffer& out = t.buffer(op.out);
+  if (step.n_operations > 1) {
+    const Operation& whole = step.operations[1];
+    const int height = t.buffer(whole.source[0].buffer).height;
+#pragma omp for schedule(dynamic) nowait
+    for (int row = 0; row < height; row += step.band) operate<F>(t, whole, row, std::min(row + step.band, height));
+  }
+#pragma omp for schedule(dynamic)
+  for (int i = 0; i < step.n_lines; i++) {
+    const Line& l = step.lines[i];
+    const Target at = {t.at(op.out, l.out_row, l.out_column), l.vertical ? out.row : out.pixel, nullptr, 0, 0, 0};
+    line<F>(t, op, l.row, l.column, l.count, &l, at);
+  }
+}
+
 template <class F> static void execute(const Program& program, const Call& call, int threads) {
 #pragma omp parallel num_threads(threads)
   {

@@ -32,6 +32,9 @@ template <int P> struct Products<Split<P>> {
   static constexpr int pixels = 32;
   static constexpr int64_t chunk = 2048 * P;  // bytes: [part][16 channels of 32][pair of 32 inputs][channel][2]
 
+  // Bands of rows are so small already that their input stays in the second cache.
+  static int stretch(int) { return 1 << 20; }
+
   // Set the tiles up for chunks of so many input channels.
   static void prepare(int depth) {
     struct alignas(64) {

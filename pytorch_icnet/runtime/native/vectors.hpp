@@ -8,6 +8,9 @@ template <> struct Products<Float> {
   static constexpr int pixels = 48;
   static constexpr int64_t chunk = 4096;  // bytes: [16 channels of 32][32 inputs][channel]
 
+  // Pixels whose input stays in the second cache while all their output channels are computed.
+  static int stretch(int blocks) { return pixels * std::max(1, 32 / blocks); }
+
   static void prepare(int) {}
 
   // Sums of n pixels into out, float32 [pixel][32].

@@ -21,7 +21,7 @@ class Winograd {
       else if (row - distance_ < from) uppers.push_back(row - distance_);
     }
     for (int row : uppers)
-      for (int column = 0; column < out_.width; column++) {
+      for (int column = 0; column < in_.width; column++) {
         if (column / distance_ % 2) continue;
         const int below = row + distance_;
         tiles_.push_back({row, column, row >= from && row < to, below >= from && below < to});
@@ -117,17 +117,22 @@ class Winograd {
       }
   }
 
+  // Where a row or column of n goes. Before an upsampling, places for two more are left; see borders.py.
+  int place(int i, int n) const { return out_.height == in_.height ? i : i == 0 ? 0 : i >= n - 1 ? i + 2 : i + 1; }
+
   // Back to pixels, with bias and ReLU.
   void finish() const {
-    const int64_t step = distance_ * out_.pixel, plane = this->plane(op_.groups, capacity_) / 4;
+    const int64_t plane = this->plane(op_.groups, capacity_) / 4;
     const Vector low = Vector{} + (op_.relu ? 0.0f : -__builtin_inff());
     for (int g = 0; g < op_.groups; g++)
       for (int i = 0; i < (int)tiles_.size(); i++) {
         const Tile& at = tiles_[i];
-        const bool right = at.column + distance_ < out_.width;
+        const bool right = at.column + distance_ < in_.width;
+        const int left = place(at.column, in_.width);
+        const int64_t step = (place(at.column + distance_, in_.width) - left) * out_.pixel;
         char* rows[2] = {nullptr, nullptr};
-        if (at.upper) rows[0] = t_.at(op_.out, at.row, at.column) + g * out_.block;
-        if (at.lower) rows[1] = t_.at(op_.out, at.row + distance_, at.column) + g * out_.block;
+        if (at.upper) rows[0] = t_.at(op_.out, place(at.row, in_.height), left) + g * out_.block;
+        if (at.lower) rows[1] = t_.at(op_.out, place(at.row + distance_, in_.height), left) + g * out_.block;
         for (int v = 0; v < VECTORS; v++) {
           const float* from = sums_ + (g * capacity_ + i) * 32 + v * LANES;
           const Vector bias = load(op_.bias + 32 * g + v * LANES);
