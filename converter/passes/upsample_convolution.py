@@ -48,8 +48,7 @@ class UpsampledConvolution(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, O, 2H - 1, 2W - 1)."""
         height, width = x.shape[-2:]
-        coarse = F.conv2d(x, self.weight, self.bias, padding=1, groups=self.groups)
-        y = F.interpolate(coarse, (2 * height - 1, 2 * width - 1), mode="bilinear", align_corners=True)
+        y = F.interpolate(self.coarse(x), (2 * height - 1, 2 * width - 1), mode="bilinear", align_corners=True)
         if height > 1:
             y[..., 1, :] = self._row(x[..., :3, :], self.weight, first=True)
             y[..., -2, :] = self._row(x[..., -3:, :], self.weight, first=False)
@@ -58,6 +57,10 @@ class UpsampledConvolution(nn.Module):
             y[..., 1] = self._row(x[..., :3].transpose(-1, -2), weight, first=True)
             y[..., -2] = self._row(x[..., -3:].transpose(-1, -2), weight, first=False)
         return y
+
+    def coarse(self, x: torch.Tensor) -> torch.Tensor:
+        """The convolution before the upsampling: (N, C, H, W) to (N, O, H, W)."""
+        return F.conv2d(x, self.weight, self.bias, padding=1, groups=self.groups)
 
     def _row(self, edge: torch.Tensor, weight: torch.Tensor, *, first: bool) -> torch.Tensor:
         """The second (``first``) or second-last row of the result from the three outermost rows of the input.

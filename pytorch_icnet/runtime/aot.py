@@ -15,6 +15,7 @@ from converter.passes.pointwise_first import is_zoom
 from .cache import Unavailable, compiled_file
 from .native.compiler import cpp_compiler, processor_flags
 from .request import Request, Run
+from .winograd import with_winograd
 
 OPTIONS = {"freezing": True, "cpp.dynamic_threads": True}
 """Weights become constants, laid out for the convolutions; one file serves any number of threads."""
@@ -49,7 +50,10 @@ def _compile(request: Request, path: str) -> None:
 
     with torch.no_grad():
         try:
-            program = torch.export.export(doubling(request.scores()), (request.example(),))
+            module = doubling(request.scores())
+            if request.precision == "fp32":
+                module = with_winograd(module)
+            program = torch.export.export(module, (request.example(),))
             aoti_compile_and_package(program, package_path=path, inductor_configs=OPTIONS)
         except Exception as error:  # of many kinds; whatever it is, another backend can do the work
             reason = str(error).strip().splitlines() or [type(error).__name__]

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ..winograd import transformed
 from . import structures
 from .structures import LINE, Memory
 
@@ -304,13 +305,6 @@ def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[Any]:
     order = axes.permute(0, 6, 7, 3, 1, 4, 2, 5)
     split = torch.stack(split_numbers(order, parts), 4)
     return split.contiguous().view(torch.int16).numpy()
-
-
-def transformed(weight: torch.Tensor) -> torch.Tensor:
-    """Weights (O, I, 3, 3) as F(2x2, 3x3) takes them: (O, I, 4, 4); see ``winograd.hpp``."""
-    half = 0.5
-    matrix = torch.tensor([[1, 0, 0], [half, half, half], [half, -half, half], [0, 0, 1]], dtype=torch.float64)
-    return (matrix @ weight.double() @ matrix.T).float()
 
 
 def split_numbers(values: torch.Tensor, parts: int) -> list[torch.Tensor]:
