@@ -54,7 +54,7 @@ def _compile(request: Request, path: str) -> None:
             if request.precision == "fp32":
                 module = with_winograd(module)
             program = torch.export.export(module, (request.example(),))
-            aoti_compile_and_package(program, package_path=path, inductor_configs=OPTIONS)
+            aoti_compile_and_package(program, package_path=path, inductor_configs=dict(OPTIONS))  # it adds to them
         except Exception as error:  # of many kinds; whatever it is, another backend can do the work
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise Unavailable(f"PyTorch cannot compile the network: {reason[0]}") from error

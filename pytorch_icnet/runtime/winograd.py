@@ -111,21 +111,21 @@ def _fits(layer: nn.Conv2d) -> bool:
     return square and (layer.kernel_size, layer.stride, layer.padding_mode) == ((3, 3), (1, 1), "zeros")
 
 
-def _tiles(size: int, dilation: int) -> torch.Tensor:
+def _tiles(size: int, dilation: int) -> list[int]:
     """The first pixel of each pair along an axis."""
-    return torch.tensor([i for i in range(size) if i // dilation % 2 == 0])
+    return [i for i in range(size) if i // dilation % 2 == 0]
 
 
 def _places(size: int, dilation: int) -> torch.Tensor:
     """Where each pixel of an axis is found if the pairs' second pixels stand after all first ones."""
-    first = _tiles(size, dilation).tolist()
+    first = _tiles(size, dilation)
     order = {pixel: i for i, pixel in enumerate([*first, *(i + dilation for i in first)])}
     return torch.tensor([order[i] for i in range(size)])
 
 
-def _before(x: torch.Tensor, first: torch.Tensor, dilation: int, axis: int) -> list[torch.Tensor]:
+def _before(x: torch.Tensor, first: list[int], dilation: int, axis: int) -> list[torch.Tensor]:
     """B^T along an axis, for all tiles."""
-    a, b, c, d = (x.index_select(axis, first + k * dilation) for k in range(4))
+    a, b, c, d = (x.index_select(axis, torch.tensor(first) + k * dilation) for k in range(4))
     return [a - c, b + c, c - b, b - d]
 
 

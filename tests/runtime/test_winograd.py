@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from pytorch_icnet import ICNet
-from pytorch_icnet.runtime import rewritten, winograd
+from pytorch_icnet.runtime import aot, engine, rewritten, winograd
+from pytorch_icnet.runtime.native.compiler import cpp_compiler
 from pytorch_icnet.runtime.winograd import (
     WinogradConvolution,
     WinogradUpsampledConvolution,
@@ -17,7 +20,7 @@ from pytorch_icnet.runtime.winograd import (
 )
 
 from ..nets import seeded
-from .judging import gap, image
+from .judging import gap, image, judged
 
 
 def numbers(*shape: int) -> torch.Tensor:
@@ -77,3 +80,20 @@ def test_batches_and_large_images_go_the_plain_way(monkeypatch: pytest.MonkeyPat
     assert not torch.equal(layer(x[:1]), expected[:1]), "otherwise this shows nothing"
     monkeypatch.setattr(winograd, "MOST_BYTES", 16 * 9 * 4 * 8 - 1)
     assert torch.equal(layer(x[:1]), F.conv2d(x[:1], layer.weight, padding=1))
+
+
+def test_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if cpp_compiler() is None:
+        pytest.skip("needs a C++ compiler")
+    made = []
+
+    def narrow(module: nn.Module) -> nn.Module:
+        made.append(with_winograd(module, 1))
+        return made[0]
+
+    monkeypatch.setattr(aot, "with_winograd", narrow)
+    net, x = seeded(), image((65, 97))
+    ready = engine(net, size=(65, 97), backend="torch", cache_dir=tmp_path / "cache")
+    assert (ready.backend, ready.notes) == ("torch", ())
+    assert any(isinstance(layer, WinogradConvolution) for layer in made[0].modules())
+    assert gap(ready(x), judged(net, x)) < 1e-6
