@@ -28,7 +28,8 @@ def build(request: Request) -> Run:
         Unavailable: there is no C++ compiler, or the network cannot be compiled.
     """
     capability = torch.backends.cpu.get_cpu_capability()
-    name = f"torch-{request.key(capability, platform.machine(), sorted(processor_flags()), OPTIONS)}.pt2"
+    machine = (capability, platform.machine(), sorted(processor_flags()))
+    name = f"torch-{request.key(*machine, OPTIONS, request.rewrite)}.pt2"
     path = request.cache.file(name)
     if not path.exists():
         if cpp_compiler() is None:
@@ -51,7 +52,7 @@ def _compile(request: Request, path: str) -> None:
     with torch.no_grad():
         try:
             module = doubling(request.scores())
-            if request.precision == "fp32":
+            if request.rewrite and request.precision == "fp32":
                 module = with_winograd(module)
             program = torch.export.export(module, (request.example(),))
             aoti_compile_and_package(program, package_path=path, inductor_configs=dict(OPTIONS))  # it adds to them

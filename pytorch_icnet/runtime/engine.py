@@ -127,10 +127,10 @@ def engine(
         precision: "fp32"; "bf16", "fp16"; "tf32" on NVIDIA's GPUs.
         size: (height, width) of the images; None: the weights' own.
         batch: images in a call on a GPU.
-        backend: "native": own kernels, which need a processor with AMX and a C++ compiler; "torch": compiled ahead of
-            time by PyTorch, which needs a C++ compiler; "onnxruntime" and "openvino": where they are installed;
-            "eager"; "auto": the fastest of them that is there. On a GPU "torch" and "eager" are left.
-        rewrite: apply the exact rewrites.
+        backend: "native": own kernels, which need an x86 processor with AVX2 (bf16: AMX) and a C++ compiler; "torch":
+            compiled ahead of time by PyTorch, which needs a C++ compiler; "onnxruntime" and "openvino": where they are
+            installed; "eager"; "auto": the fastest of them that is there. On a GPU "torch" and "eager" are left.
+        rewrite: apply the exact rewrites, Winograd's form of convolutions among them.
         full: scores at full resolution, as ``module(x)`` gives them; otherwise at a quarter where the network offers
             them.
         threads: of the processor; None: as many as torch uses.
@@ -155,7 +155,7 @@ def engine(
         check_size(*size)
     module = rewritten(module.eval()) if rewrite else module.eval()
     images = 1 if device.type == "cpu" else batch
-    request = Request(module, device, precision, size, images, threads or torch.get_num_threads(), cache)
+    request = Request(module, device, precision, size, images, threads or torch.get_num_threads(), cache, rewrite)
     quarter = isinstance(module, ICNet) and not full
     name, run, notes = _built(request, backend)
     return Engine(name, tuple(notes), request, quarter, rewrite, run)

@@ -31,6 +31,7 @@ class Request:
         batch: images in a call; 1 on the processor, where images run one after the other.
         threads: of the processor.
         cache: where compiled code is kept.
+        rewrite: the network may be computed in any form that is the same in exact arithmetic.
     """
 
     module: nn.Module
@@ -40,6 +41,7 @@ class Request:
     batch: int
     threads: int
     cache: Cache
+    rewrite: bool = True
 
     @property
     def dtype(self) -> torch.dtype:

@@ -97,3 +97,5 @@ def test_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert (ready.backend, ready.notes) == ("torch", ())
     assert any(isinstance(layer, WinogradConvolution) for layer in made[0].modules())
     assert gap(ready(x), judged(net, x)) < 1e-6
+    engine(net, size=(65, 97), backend="torch", cache_dir=tmp_path / "cache", rewrite=False)
+    assert len(made) == 1, "as it is written"
