@@ -32,7 +32,26 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("kernels") / "cache"
 
 
-@pytest.fixture(scope="module", params=ALL_INSTRUCTIONS, ids=lambda one: one.name)
+class Emulated(Instructions):
+    """Instructions that this processor need not have: AVX2 does their work."""
+
+    def flags(self) -> list[str]:
+        header = Path(__file__).parent / "emulated.hpp"
+        tiles = ["-DTILES"] if "amx_tile" in self.needed else []
+        return [*ALL_INSTRUCTIONS[-1].flags(), *tiles, "-include", str(header)]
+
+    def missing(self) -> list[str]:
+        return ALL_INSTRUCTIONS[-1].missing()
+
+
+EMULATED = [
+    pytest.param(Emulated(one.name, one.needed, one.parts), id=f"{one.name}-emulated", marks=pytest.mark.slow)
+    for one in ALL_INSTRUCTIONS[:-1]
+    if one.missing()
+]
+
+
+@pytest.fixture(scope="module", params=[*ALL_INSTRUCTIONS, *EMULATED], ids=lambda one: one.name)
 def kernels(request: pytest.FixtureRequest, cache: Path) -> Iterator[Instructions]:
     """Nothing but these instructions, and the kernels compiled to them."""
     chosen: Instructions = request.param
