@@ -70,6 +70,14 @@ def test_at_full_size(form: str) -> None:
     assert_as_plain(scores, (1024, 2048), form, (1025, 2049))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [noisy, smooth])
+@pytest.mark.parametrize("seed", range(10))
+def test_many_at_full_size(kind: Callable[..., torch.Tensor], seed: int) -> None:
+    numba_labels()
+    assert_as_plain(kind((19, 257, 513), seed), (1024, 2048), "numba", (1025, 2049))
+
+
 @every_form
 def test_the_fixture_but_for_one_tie(form: str) -> None:
     labels = postprocess(torch.from_numpy(formula_scores()), (1024, 2048), form=form)
