@@ -133,6 +133,7 @@ def test_the_instructions_that_a_processor_has(monkeypatch: pytest.MonkeyPatch) 
         compiler.instructions("fp32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen", ALL_INSTRUCTIONS, ids=lambda one: one.name)
 def test_a_compiler_takes_the_kernels(chosen: Instructions, tmp_path: Path) -> None:
     """For any of the instructions; what was compiled is not run."""
