@@ -15,6 +15,8 @@ This form is for PyTorch's compiler, which makes one loop each of what comes bef
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -30,8 +32,7 @@ MOST_BYTES = 1 << 26
 
 def transformed(weight: torch.Tensor) -> torch.Tensor:
     """G g G^T of weights (O, I, 3, 3): (O, I, 4, 4), computed in float64 and rounded to the type of ``weight``."""
-    half = 0.5
-    matrix = torch.tensor([[1, 0, 0], [half, half, half], [half, -half, half], [0, 0, 1]], dtype=torch.float64)
+    matrix = torch.tensor([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]], dtype=torch.float64)
     return (matrix @ weight.detach().double() @ matrix.T).to(weight.dtype)
 
 
@@ -55,21 +56,16 @@ class WinogradConvolution(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(1, I, H, W) to (1, O, H, W); best with channels last. Large ones, and other batches, go the plain way."""
         batch, _, height, width = x.shape
-        rows, columns = _tiles(height, self.dilation), _tiles(width, self.dilation)
-        numbers = 16 * len(rows) * len(columns) * max(self.matrices.shape[1:])
+        rows, columns = len(_first(height, self.dilation)), len(_first(width, self.dilation))
+        numbers = 16 * rows * columns * max(self.matrices.shape[1:])
         if batch != 1 or numbers * x.element_size() > MOST_BYTES:
             return F.conv2d(x, self.weight, self.bias, padding=self.dilation, dilation=self.dilation)
-        margin = (self.dilation, 3 * self.dilation)
-        pixels = F.pad(x[0].permute(1, 2, 0), (0, 0, *margin, *margin))
-        tiles = [
-            value
-            for line in _before(pixels, rows, self.dilation, 0)
-            for value in _before(line, columns, self.dilation, 1)
-        ]
-        sums = torch.bmm(torch.stack(tiles).flatten(1, 2), self.matrices).reshape(4, 4, len(rows), len(columns), -1)
-        corners = torch.stack([torch.stack(_after(line), 1) for line in _after(sums)])
-        y = corners.reshape(2 * len(rows), 2 * len(columns), -1)  # all upper rows, then all lower ones; so with columns
-        y = y[_places(height, self.dilation)][:, _places(width, self.dilation)]
+        pixels = _windows(x[0].permute(1, 2, 0), self.dilation)
+        values = [value for line in _before(pixels.unbind(0)) for value in _before(line.unbind(0))]
+        tiles = [value.flatten(0, 1).flatten(1, 2)[:rows, :columns] for value in values]
+        sums = torch.bmm(torch.stack(tiles).flatten(1, 2), self.matrices).reshape(4, 4, rows, columns, -1)
+        corners = torch.stack([corner for line in _after(sums) for corner in _after(line)])
+        y = _pixels(corners.reshape(2, 2, rows, columns, -1), height, width, self.dilation)
         if self.bias is not None:
             y = y + self.bias
         result: torch.Tensor = y.permute(2, 0, 1)[None]
@@ -96,14 +92,15 @@ def with_winograd(module: nn.Module, least_channels: int = LEAST_CHANNELS) -> nn
     """``module``, whose 3x3 convolutions of so many input and output channels are now computed so."""
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Conv2d | UpsampledConvolution) and child.groups == 1:
-                if min(child.weight.shape[:2]) < least_channels:
-                    continue
-                if type(child) is UpsampledConvolution:
-                    setattr(parent, name, WinogradUpsampledConvolution(child))
-                elif type(child) is nn.Conv2d and _fits(child):
-                    setattr(parent, name, WinogradConvolution(child.weight, child.bias, child.dilation[0]))
+            if type(child) is UpsampledConvolution and _wide(child, least_channels):
+                setattr(parent, name, WinogradUpsampledConvolution(child))
+            elif type(child) is nn.Conv2d and _fits(child) and _wide(child, least_channels):
+                setattr(parent, name, WinogradConvolution(child.weight, child.bias, child.dilation[0]))
     return module
+
+
+def _wide(layer: nn.Conv2d | UpsampledConvolution, least_channels: int) -> bool:
+    return layer.groups == 1 and min(layer.weight.shape[:2]) >= least_channels
 
 
 def _fits(layer: nn.Conv2d) -> bool:
@@ -111,22 +108,48 @@ def _fits(layer: nn.Conv2d) -> bool:
     return square and (layer.kernel_size, layer.stride, layer.padding_mode) == ((3, 3), (1, 1), "zeros")
 
 
-def _tiles(size: int, dilation: int) -> list[int]:
+def _first(size: int, dilation: int) -> list[int]:
     """The first pixel of each pair along an axis."""
     return [i for i in range(size) if i // dilation % 2 == 0]
 
 
+def _windows(x: torch.Tensor, dilation: int) -> torch.Tensor:
+    """(H, W, C) to the tiles, as a view of the padded pixels: (4, 4, rows, dilation, columns, dilation, C).
+
+    Of each pair's first pixel i, rows or columns are i // (2 dilation), and the dilation next to it is i % dilation;
+    there may be pairs beyond the border. As a view, for in this way the compiler keeps the padded pixels, instead of
+    asking of each of a tile's 16 values whether it lies in the padding.
+    """
+    height, width, channels = x.shape
+    rows, columns = (-(-size // (2 * dilation)) for size in (height, width))
+    bottom, right = (2 * dilation * (n + 1) - dilation - size for n, size in ((rows, height), (columns, width)))
+    padded = F.pad(x, (0, 0, dilation, right, dilation, bottom)).contiguous()
+    down, across, _ = padded.stride()
+    size = (4, 4, rows, dilation, columns, dilation, channels)
+    steps = (dilation * down, dilation * across, 2 * dilation * down, down, 2 * dilation * across, across, 1)
+    return padded.as_strided(size, steps)
+
+
+def _pixels(corners: torch.Tensor, height: int, width: int, dilation: int) -> torch.Tensor:
+    """The tiles' results (2, 2, rows, columns, C) in their places: (H, W, C)."""
+    if dilation == 1:
+        return corners.permute(2, 0, 3, 1, 4).flatten(2, 3).flatten(0, 1)[:height, :width]
+    y = (
+        corners.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
+    )  # all upper rows, then all lower ones; so with columns
+    return y[_places(height, dilation)][:, _places(width, dilation)]
+
+
 def _places(size: int, dilation: int) -> torch.Tensor:
     """Where each pixel of an axis is found if the pairs' second pixels stand after all first ones."""
-    first = _tiles(size, dilation)
+    first = _first(size, dilation)
     order = {pixel: i for i, pixel in enumerate([*first, *(i + dilation for i in first)])}
     return torch.tensor([order[i] for i in range(size)])
 
 
-def _before(x: torch.Tensor, first: list[int], dilation: int, axis: int) -> list[torch.Tensor]:
-    """B^T along an axis, for all tiles."""
-    a, b, c, d = (x.index_select(axis, torch.tensor(first) + k * dilation) for k in range(4))
-    return [a - c, b + c, c - b, b - d]
+def _before(d: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """B^T of four."""
+    return [d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]]
 
 
 def _after(m: torch.Tensor) -> list[torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from converter.passes.upsample_convolution import UpsampledConvolution
 from pytorch_icnet import ICNet
 from pytorch_icnet.runtime import aot, engine, rewritten, winograd
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
@@ -20,7 +22,7 @@ from pytorch_icnet.runtime.winograd import (
 )
 
 from ..nets import seeded
-from .judging import gap, image, judged
+from .judging import gap, image
 
 
 def numbers(*shape: int) -> torch.Tensor:
@@ -87,15 +89,20 @@ def test_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         pytest.skip("needs a C++ compiler")
     made = []
 
-    def narrow(module: nn.Module) -> nn.Module:
-        made.append(with_winograd(module, 1))
-        return made[0]
+    def recorded(module: nn.Module) -> nn.Module:
+        made.append(with_winograd(module))
+        return made[-1]
 
-    monkeypatch.setattr(aot, "with_winograd", narrow)
-    net, x = seeded(), image((65, 97))
-    ready = engine(net, size=(65, 97), backend="torch", cache_dir=tmp_path / "cache")
+    monkeypatch.setattr(aot, "with_winograd", recorded)
+    upsampled = UpsampledConvolution(nn.Parameter(numbers(128, 128, 3, 3).float()), None)
+    net = nn.Sequential(nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 3, padding=2, dilation=2), upsampled).eval()
+    x = image((33, 41))
+    ready = engine(net, size=(33, 41), backend="torch", cache_dir=tmp_path / "cache")
     assert (ready.backend, ready.notes) == ("torch", ())
-    assert any(isinstance(layer, WinogradConvolution) for layer in made[0].modules())
-    assert gap(ready(x), judged(net, x)) < 1e-6
-    engine(net, size=(65, 97), backend="torch", cache_dir=tmp_path / "cache", rewrite=False)
+    kinds = {type(layer) for layer in made[0].modules()}
+    assert {WinogradConvolution, WinogradUpsampledConvolution} <= kinds
+    with torch.inference_mode():
+        assert gap(ready(x), copy.deepcopy(net).double()(x.double())) < 1e-6
+    plain = engine(net, size=(33, 41), backend="torch", cache_dir=tmp_path / "cache", rewrite=False)
     assert len(made) == 1, "as it is written"
+    assert not torch.equal(plain(x), ready(x)), "the same arithmetic"

@@ -20,6 +20,8 @@ def build(request: Request) -> Run:
         Unavailable: the network is not a rewritten ICNet, or this machine, size or precision will not do.
     """
     module = request.module
+    if request.device.type != "cpu":
+        raise Unavailable(f"it computes on the processor, not on {request.device}")
     chosen = instructions(request.precision)
     if not isinstance(module, RewrittenICNet):
         raise Unavailable("it runs the rewritten ICNet and nothing else")

@@ -21,7 +21,6 @@ Ints = npt.NDArray[np.int32]
 SMALLEST = 3
 """With fewer pixels, both borders meet in one."""
 
-
 ALL_TAPS = (0, 3, 0, 3)
 """Of a line: from top to bottom and from left to right."""
 

@@ -19,6 +19,7 @@ SOURCES = (
     "run.cpp",
     "program.hpp",
     "numbers.hpp",
+    "products.hpp",
     "split.hpp",
     "vectors.hpp",
     "winograd.hpp",

@@ -2,7 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <type_traits>
-#include "numbers.hpp"
+#include "products.hpp"
 #include "program.hpp"
 
 // Where the pixels of a line go, and where their residuals are. With a period, the line runs over several rows, of

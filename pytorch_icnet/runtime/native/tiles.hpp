@@ -1,11 +1,12 @@
 // The inner loops of convolutions with the tile unit (AMX).
 #pragma once
+#include "products.hpp"
 #include "split.hpp"
 
 #define LOAD_PIXELS(part_)                                                                    \
   {                                                                                           \
-    _tile_loadd(4, a + (part_) * o->part, o->step);                                           \
-    if (M > 1) _tile_loadd(5, a + (part_) * o->part + 16 * o->step, o->step);                 \
+    _tile_loadd(4, a + (part_) * o.part, o.step);                                             \
+    if (M > 1) _tile_loadd(5, a + (part_) * o.part + 16 * o.step, o.step);                    \
   }
 #define LOAD_WEIGHTS(part_)                                                                   \
   {                                                                                           \
@@ -67,24 +68,18 @@ template <int P> struct Products<Split<P>> {
       _tile_zero(3);
     }
     for (int pass = 0; pass < passes; pass++)
-      for (const Operand* o = operands; o < operands + count; o++)
-        for (int y = o->top; y < o->bottom; y++)
-          for (int x = o->left; x < o->right; x++) {
-            const char* a = o->data + y * o->row + x * o->column;
-            const char* w = o->weights + (y * o->columns + x) * o->blocks * chunk;
-            for (int b = 0; b < o->blocks; b++, a += o->block, w += chunk) {
-              if (pass == passes - 1) {
-                LOAD_PIXELS(0) LOAD_WEIGHTS(0) MULTIPLY
-              } else {
-                LOAD_PIXELS(2) LOAD_WEIGHTS(0) MULTIPLY
-                LOAD_PIXELS(0) LOAD_WEIGHTS(2) MULTIPLY
-                LOAD_WEIGHTS(1) MULTIPLY
-                LOAD_PIXELS(1) MULTIPLY
-                LOAD_WEIGHTS(0) MULTIPLY
-              }
-              other.advance(share);
-            }
-          }
+      each_chunk(operands, count, chunk, [&](const char* a, const char* w, const Operand& o) {
+        if (pass == passes - 1) {
+          LOAD_PIXELS(0) LOAD_WEIGHTS(0) MULTIPLY
+        } else {
+          LOAD_PIXELS(2) LOAD_WEIGHTS(0) MULTIPLY
+          LOAD_PIXELS(0) LOAD_WEIGHTS(2) MULTIPLY
+          LOAD_WEIGHTS(1) MULTIPLY
+          LOAD_PIXELS(1) MULTIPLY
+          LOAD_WEIGHTS(0) MULTIPLY
+        }
+        other.advance(share);
+      });
     _tile_stored(0, out, 128);
     _tile_stored(1, out + 16, 128);
     if (M > 1) {

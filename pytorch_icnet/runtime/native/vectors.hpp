@@ -2,7 +2,7 @@
 // so many that their sums stay in registers.
 #pragma once
 #include <algorithm>
-#include "numbers.hpp"
+#include "products.hpp"
 
 template <> struct Products<Float> {
   static constexpr int pixels = 48;
@@ -18,20 +18,14 @@ template <> struct Products<Float> {
     Chunk chunks[TOGETHER];
     int held = 0;
     bool begun = false;
-    for (const Operand* o = operands; o < operands + count; o++)
-      for (int y = o->top; y < o->bottom; y++)
-        for (int x = o->left; x < o->right; x++) {
-          const char* a = o->data + y * o->row + x * o->column;
-          const char* w = o->weights + (y * o->columns + x) * o->blocks * chunk;
-          for (int b = 0; b < o->blocks; b++, a += o->block, w += chunk) {
-            if (held == TOGETHER) {
-              multiply(chunks, held, n, out, begun);
-              begun = true;
-              held = 0;
-            }
-            chunks[held++] = {a, w, o->step, o->depth};
-          }
-        }
+    each_chunk(operands, count, chunk, [&](const char* a, const char* w, const Operand& o) {
+      if (held == TOGETHER) {
+        multiply(chunks, held, n, out, begun);
+        begun = true;
+        held = 0;
+      }
+      chunks[held++] = {a, w, o.step, o.depth};
+    });
     multiply(chunks, held, n, out, begun);
   }
 

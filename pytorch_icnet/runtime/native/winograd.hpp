@@ -52,8 +52,6 @@ class Winograd {
     bool upper, lower;
   };
   std::vector<Tile> tiles_;
-  struct {
-  } nothing_;
 
   // With few weights the results in between stay in the second cache; many weights shall be read seldom.
   static int capacity(int blocks, int groups) { return blocks * groups <= 4 ? 48 : 144; }
@@ -106,6 +104,8 @@ class Winograd {
 
   void multiply() {
     typedef Products<Float> Sums;
+    struct {
+    } nothing;
     const int blocks = source_.blocks, count = tiles_.size();
     for (int k = 0; k < 16; k++)
       for (int g = 0; g < op_.groups; g++) {
@@ -113,7 +113,7 @@ class Winograd {
                            128, 0, 0, capacity_ * 128, 0, 0, 1, 0, 1, 1, blocks, 32};
         float* sums = sums_ + k * plane(op_.groups, capacity_) / 4 + g * capacity_ * 32;
         for (int i = 0; i < count; i += Sums::pixels, operand.data += Sums::pixels * 128, sums += Sums::pixels * 32)
-          Sums::sum(&operand, 1, std::min(count - i, (int)Sums::pixels), sums, nothing_);
+          Sums::sum(&operand, 1, std::min(count - i, (int)Sums::pixels), sums, nothing);
       }
   }
 
