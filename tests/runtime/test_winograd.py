@@ -84,6 +84,7 @@ def test_batches_and_large_images_go_the_plain_way(monkeypatch: pytest.MonkeyPat
     assert torch.equal(layer(x[:1]), F.conv2d(x[:1], layer.weight, padding=1))
 
 
+@pytest.mark.slow
 def test_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     if cpp_compiler() is None:
         pytest.skip("needs a C++ compiler")
