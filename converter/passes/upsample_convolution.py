@@ -27,6 +27,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
+from ..layers.interp import Interp
 from .pointwise_first import is_zoom
 from .rewriting import copied, finished, module_of, remove, replace_module
 
@@ -44,11 +45,12 @@ class UpsampledConvolution(nn.Module):
         super().__init__()
         self.weight, self.bias = weight, bias
         self.groups = groups
+        self.zoom = Interp(zoom=2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) to (N, O, 2H - 1, 2W - 1)."""
         height, width = x.shape[-2:]
-        y = F.interpolate(self.coarse(x), (2 * height - 1, 2 * width - 1), mode="bilinear", align_corners=True)
+        y: torch.Tensor = self.zoom(self.coarse(x))
         if height > 1:
             y[..., 1, :] = self._row(x[..., :3, :], self.weight, first=True)
             y[..., -2, :] = self._row(x[..., -3:, :], self.weight, first=False)
