@@ -134,9 +134,8 @@ def _pixels(corners: torch.Tensor, height: int, width: int, dilation: int) -> to
     """The tiles' results (2, 2, rows, columns, C) in their places: (H, W, C)."""
     if dilation == 1:
         return corners.permute(2, 0, 3, 1, 4).flatten(2, 3).flatten(0, 1)[:height, :width]
-    y = (
-        corners.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
-    )  # all upper rows, then all lower ones; so with columns
+    # All upper rows, then all lower ones; so with columns.
+    y = corners.permute(0, 2, 1, 3, 4).flatten(2, 3).flatten(0, 1)
     return y[_places(height, dilation)][:, _places(width, dilation)]
 
 
