@@ -35,7 +35,8 @@ BUILDERS: dict[str, Callable[[Request], Run]] = {
     "torch": aot.build,
     "eager": eager.build,
 }
-"""From the fastest to the slowest, as measured in docs/performance.md."""
+"""From the fastest to the slowest with AMX. Without, "torch" overtakes the two before it once it is compiled, which
+takes a minute or two; see docs/performance.md."""
 
 GPU_BUILDERS: dict[str, Callable[[Request], Run]] = {"torch": cuda.build, "eager": eager.build}
 

@@ -11,12 +11,14 @@ import torch
 from torch import nn
 
 from converter.graph import translate
+from converter.layers.interp import Interp
 from converter.match import Weights
 from prototxt.errors import InputError
 from pytorch_icnet import ICNet, load
 from pytorch_icnet.caffe_weights import fitting_net, resized_net
 from pytorch_icnet.runtime import BACKENDS, Engine, engine
 from pytorch_icnet.runtime import engine as build_engine
+from pytorch_icnet.runtime.aot import Doubled
 from pytorch_icnet.runtime.cache import Cache
 from pytorch_icnet.runtime.engine import open_weights
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
@@ -38,6 +40,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def image(size: tuple[int, int] = SIZE, batch: int = 1) -> torch.Tensor:
     return judging.image(size, batch)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (2, 3), (9, 17)], ids=str)
+def test_the_compilers_zoom_is_the_layer(size: tuple[int, int]) -> None:
+    x = image(size, batch=2).double()
+    found = Doubled()(x)
+    assert gap(found, Interp(zoom=2)(x)) < 1e-15
+    assert size == (1, 1) or not torch.equal(found, Doubled()(x.flip(-1, -2)))
 
 
 @pytest.fixture(scope="module")
