@@ -23,7 +23,8 @@ from statistics import median
 
 import torch
 
-from pytorch_icnet import console
+from icnet_common import console
+from pytorch_icnet.runtime.devices import device_name
 
 from .rivals import OURS, PEERS, REFERENCE, Setting
 from .worker import Worker
@@ -105,7 +106,7 @@ def heading(options: argparse.Namespace) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in console.versions().items())
     height, width = options.size
     return (
-        f"Forward pass, batch {options.batch}, {height}x{width}, {console.device_name(torch.device(options.device))}, "
+        f"Forward pass, batch {options.batch}, {height}x{width}, {device_name(torch.device(options.device))}, "
         f"{options.threads} of {os.cpu_count()} threads, {options.rounds} rounds, {platform.system()}; {versions}"
     )
 

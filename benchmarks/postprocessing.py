@@ -22,12 +22,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from pytorch_icnet import console
-from pytorch_icnet.imaging import forms, imresize, postprocess, preprocess
+from pytorch_icnet.imaging import implementations, imresize, postprocess, preprocess
 from pytorch_icnet.imaging.fused.tiles import tiling
 from pytorch_icnet.imaging.fused.torch_labels import _clear_tops, _tile_tops
 from pytorch_icnet.imaging.imresize import Taps, plan
-from pytorch_icnet.imaging.pixels import CAFFE
+from pytorch_icnet.imaging.normalization import CAFFE
+from pytorch_icnet.runtime.devices import device_name
 
 CLASSES, CORNERS, FULL_SIZE, SIZE = 19, (257, 513), (1025, 2049), (1024, 2048)
 SHARES = (0.05, 0.25, 0.46, 0.75, 1.0)
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    choices = (WHOLE, *forms.FORMS)
+    choices = (WHOLE, *implementations.FORMS)
     parser.add_argument("--forms", nargs="+", choices=choices, default=choices, help="which to compare")
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of undecided cells, about")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"))
@@ -108,7 +108,7 @@ def label_forms(names: Sequence[str], device: torch.device) -> dict[str, Callabl
 
 def usable(form: str, device: torch.device) -> bool:
     try:
-        forms.choose(form, device)
+        implementations.choose(form, device)
     except ValueError:
         return False
     return True
@@ -156,7 +156,7 @@ def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, device: tor
 def heading(options: argparse.Namespace, device: torch.device) -> str:
     height, width = SIZE
     return (
-        f"{console.device_name(device)}, {options.threads} threads, torch {torch.__version__}; {CLASSES} classes, "
+        f"{device_name(device)}, {options.threads} threads, torch {torch.__version__}; {CLASSES} classes, "
         f"{FULL_SIZE[0]}x{FULL_SIZE[1]} to {height}x{width}; "
         f"milliseconds, median (minimum) of {options.rounds} interleaved rounds"
     )

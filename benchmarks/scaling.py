@@ -18,9 +18,9 @@ from statistics import median
 import numpy as np
 import torch
 
-from pytorch_icnet import console
 from pytorch_icnet.imaging import postprocess, preprocess
 from pytorch_icnet.runtime import BACKENDS, Engine, engine
+from pytorch_icnet.runtime.devices import device_name
 from pytorch_icnet.runtime.work import synchronize
 
 from .rivals import network
@@ -64,9 +64,7 @@ def main() -> None:
             synchronize(device)
             if number:
                 point.seconds.append(time.perf_counter() - start)
-    text = (
-        f"{options.precision}, {console.device_name(device)}, medians of {options.rounds} rounds\n\n{table(points)}\n"
-    )
+    text = f"{options.precision}, {device_name(device)}, medians of {options.rounds} rounds\n\n{table(points)}\n"
     print(text)
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / "scaling.md").write_text(text)

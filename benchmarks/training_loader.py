@@ -17,7 +17,7 @@ from training.build import start
 from training.data import source_of
 from training.log import Log, Row
 from training.loop import Trainer
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 from training.scenes import write_scenes
 
 SIZE = (257, 513)

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from icnet_common.untrusted import release
 from prototxt import LegacyBlob, Params
-from prototxt.content import release
 
 from .errors import LayerError
 from .fillers import fill
@@ -25,7 +25,7 @@ _PIECE = 1 << 22  # values: a large blob is copied in pieces, so that file and c
 
 
 @dataclass
-class Owner:
+class SharedParameter:
     """The first blob of a ``param { name }``, and the learning rate and decay that all its users must agree on."""
 
     parameter: nn.Parameter
@@ -55,7 +55,7 @@ class Blobs(Sequence[torch.Tensor]):
         *,
         meta: bool = False,
         specs: Sequence[Params] = (),
-        owners: dict[str, Owner] | None = None,
+        owners: dict[str, SharedParameter] | None = None,
     ) -> None:
         self.name = name
         self.stored = stored
@@ -104,7 +104,7 @@ class Blobs(Sequence[torch.Tensor]):
             return nn.Parameter(self._value(index, shape, filler))
         owner = self.owners.get(spec.name)
         if owner is None:
-            owner = self.owners[spec.name] = Owner(nn.Parameter(self._value(index, shape, filler)))
+            owner = self.owners[spec.name] = SharedParameter(nn.Parameter(self._value(index, shape, filler)))
             parameter = owner.parameter
         else:
             parameter = self._share(owner.parameter, spec, index, shape)
@@ -200,7 +200,7 @@ def tensor(array: NDArray[Any], shape: Shape) -> torch.Tensor:
     return torch.from_numpy(copy.reshape(shape))
 
 
-def _agree(owner: Owner, spec: Params) -> None:
+def _agree(owner: SharedParameter, spec: Params) -> None:
     for name in ("lr_mult", "decay_mult"):
         if spec.is_set(name) and owner.agreed.setdefault(name, spec[name]) != spec[name]:
             raise LayerError(f"{name} {spec[name]:g} of {spec.name!r} differs from its owner's {owner.agreed[name]:g}")

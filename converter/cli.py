@@ -13,16 +13,16 @@ import click
 from torch import Tensor
 from torch.fx import GraphModule
 
+from icnet_common import console
+from icnet_common.errors import InputError, WeightsError
+from icnet_common.files import atomic_write
 from prototxt import Net, read_net, read_weights
-from prototxt.errors import InputError, WeightsError
-from prototxt.files import whole_file
-from pytorch_icnet import console
-from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, resized_net, state_of
-from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
-from pytorch_icnet.convert import convert_checkpoint, is_checkpoint
 from pytorch_icnet.icnet import ICNet, folded
-from pytorch_icnet.known_weights import KnownWeights, by_file, by_md5
-from pytorch_icnet.verify import CHECKED_SIZE, verify
+from pytorch_icnet.weights.caffe import fitting_net, pyramid_of, resized_net, state_of
+from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
+from pytorch_icnet.weights.convert import convert_checkpoint, is_checkpoint
+from pytorch_icnet.weights.known import KnownWeights, by_file, by_md5
+from pytorch_icnet.weights.verify import CHECKED_SIZE, verify
 
 from .catalogue import catalogue_text
 from .compare import Difference, worst
@@ -35,7 +35,14 @@ from .passes.fold_batch_norm import fold_batch_norm
 from .report import write_report
 from .summary import detailed_summary, summary
 from .table import layer_table, totals
-from .verify import Verification, accumulated, against_dump, against_float64, against_formulas, seeded_inputs
+from .verify import (
+    Verification,
+    accumulated,
+    against_dump,
+    against_float64,
+    against_formulas,
+    seeded_inputs,
+)
 
 
 @console.command("icnet-convert")
@@ -96,7 +103,7 @@ def main(
     list_layers: bool,
     json_file: Path | None,
 ) -> None:
-    """Convert WEIGHTS, a caffemodel or a checkpoint of ICNet's relatives, to a safetensors file, or to other formats.
+    """Convert WEIGHTS, a caffemodel or a checkpoint of ICNet's variants, to a safetensors file, or to other formats.
 
     The file is checked against the published md5 sums; its net is chosen by what it contains; every layer must get its
     weights; the converted graph is compared with the hand-written ICNet, and folded batch normalisation with unfolded.
@@ -245,7 +252,7 @@ def _show_summary(net: Net, json_file: Path | None) -> None:
 
 
 def _write_data(path: Path, data: object) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(data, indent=2) + "\n")
 
 

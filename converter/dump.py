@@ -20,8 +20,8 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_common.errors import InputError
 from prototxt import Net
-from prototxt.errors import InputError
 
 from .tops import Top, tops_of
 

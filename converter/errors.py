@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prototxt.errors import InputError, PrototxtError, WeightsError
+from icnet_common.errors import InputError, PrototxtError, WeightsError
 
 __all__ = ["LayerError", "NetError", "UnsupportedLayersError", "WeightsMismatchError"]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from prototxt import Layer, read_weights
 
-from .blobs import Blobs, Owner
+from .blobs import Blobs, SharedParameter
 from .errors import WeightsMismatchError
 from .wiring import Step, Wiring
 
@@ -53,7 +53,7 @@ class Weights:
         self.source = source
         self.lenient = lenient
         self._given: set[str] = set()
-        self._owners: dict[str, Owner] = {}
+        self._owners: dict[str, SharedParameter] = {}
 
     @classmethod
     def read(cls, path: str | os.PathLike[str], *, lenient: bool = False) -> Weights:

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
+from icnet_common.errors import InputError
 from prototxt import Layer, Net
-from prototxt.errors import InputError
 
 from .blobs import Shape
 from .layers.inputs import INPUT_TYPES

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 from prototxt import Net
-from prototxt.errors import InputError
-from prototxt.files import whole_file
 
 from .compare import Difference
 from .tops import tops_of
@@ -75,7 +75,7 @@ def write_csv(path: Path, checks: Sequence[Verification], types: Mapping[str, st
     for check in checks:
         for row in _rows(check, types, depths):
             writer.writerow(row)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 
 
@@ -135,7 +135,7 @@ def write_picture(path: Path, checks: Sequence[Verification], types: Mapping[str
         axes.set_xticks(range(len(types)), [_plain(key) for key in types], rotation=90, fontsize="small")
     else:
         axes.set_xlabel("depth: number of the layer in the order in which they run")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=120)
 
 

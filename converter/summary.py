@@ -8,7 +8,7 @@ from typing import Any
 
 from prototxt import Layer, Net, read_net
 
-from .blobs import Blobs, Owner, Shape
+from .blobs import Blobs, Shape, SharedParameter
 from .receptive import receptive_fields
 from .wiring import Step, Wiring, wire
 
@@ -61,7 +61,7 @@ def _rows(wiring: Wiring) -> list[dict[str, Any]]:
 
 def shapes_of(net: Net) -> Wiring:
     """``net`` connected on the meta device."""
-    owners: dict[str, Owner] = {}
+    owners: dict[str, SharedParameter] = {}
 
     def blobs_of(layer: Layer) -> Blobs:
         return Blobs(layer.name, meta=True, specs=layer.param_specs, owners=owners)

@@ -2,6 +2,6 @@
 
 from pytorch_icnet.imaging import imresize, postprocess, preprocess
 
-from .score import Scores, score
+from .scoring import Scores, score
 
 __all__ = ["Scores", "imresize", "postprocess", "preprocess", "score"]

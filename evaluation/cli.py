@@ -7,23 +7,24 @@ from typing import Any
 
 import click
 
-from pytorch_icnet import console
-from pytorch_icnet.imaging.pixels import PIXELS
+from icnet_common import console
+from icnet_common.progress import Log, beside_bar
+from icnet_common.signals import terminable
+from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 from pytorch_icnet.runtime import BACKENDS
+from pytorch_icnet.runtime.devices import find_device
 
-from .distributed import LOST, Group, processes
-from .expect import TOLERANCE
+from .data.labels import KINDS
+from .data.lists import data_root
 from .job import predict_and_score, score_only
-from .labels import KINDS
-from .lists import data_root
 from .options import Options
 from .outputs import FEATURES
-from .progress import Log, beside_bar
 from .protocols import MULTI_SCALE, PROTOCOLS
 from .report.publish import publish
+from .report.published_scores import TOLERANCE
 from .report.text import image_line
-from .score import ImageScore
-from .signals import terminable
+from .run.distributed import LOST, Group, processes
+from .scoring import ImageScore
 
 _ENDED = "ended from outside; what is finished is kept: run again with --resume"
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -88,7 +89,9 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--weights", type=_FILE, help="A caffemodel, a safetensors file or a checkpoint.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
 @click.option(
-    "--pixels", type=click.Choice(list(PIXELS)), help="Colours that the network is fed.  [default: the network's own]"
+    "--pixels",
+    type=click.Choice(list(NORMALIZATIONS)),
+    help="Colours that the network is fed.  [default: the network's own]",
 )
 @click.option("--save-root", type=_FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
 @click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
@@ -174,11 +177,11 @@ def main(**given: Any) -> None:
     if options.score_only is not None:
         _end(publish(score_only(options, Log(), _show), options))
         return
-    with processes(console.device(options.device).type, options.timeout) as group:
+    with processes(find_device(options.device).type, options.timeout) as group:
         try:
             met = _predict(options, group)
         except Exception:
-            if group.leads:
+            if group.is_main:
                 raise
             raise SystemExit(1) from None  # the leading process says why
     _end(met)
@@ -186,9 +189,9 @@ def main(**given: Any) -> None:
 
 def _predict(options: Options, group: Group) -> bool:
     """Whether what is expected was met."""
-    with Log(quiet=not group.leads) as log, terminable(LOST if group.size > 1 else _ENDED):
+    with Log(quiet=not group.is_main) as log, terminable(LOST if group.size > 1 else _ENDED):
         evaluation = predict_and_score(options, group, log, _show)
-        return publish(evaluation, options) if group.leads else True
+        return publish(evaluation, options) if group.is_main else True
 
 
 def _end(met: bool) -> None:

@@ -11,28 +11,29 @@ from typing import Any
 
 import torch
 
-from prototxt.errors import InputError
-from pytorch_icnet import console
-from pytorch_icnet.imaging.pixels import PIXELS
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.progress import Log, Progress
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
+from pytorch_icnet.datasets.tables import read_table
+from pytorch_icnet.imaging.normalization import NORMALIZATIONS
+from pytorch_icnet.runtime.devices import find_device
 
-from .audit import Audit, audit
-from .class_files import read_table
-from .classes import CITYSCAPES_TABLE, ClassTable, plain_table
-from .distributed import Group
-from .expect import Expected, given, published
-from .journal import digest
-from .labels import find_label
-from .lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
+from .audit.audit import Audit, audit
+from .data.labels import find_label
+from .data.lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
 from .network import Network, open_network
 from .options import Options
 from .outputs import FEATURES, Outputs
 from .pipeline import Scoring, one_thread_each, score_files
-from .progress import Log, Progress
-from .protocols import DEFAULT, Protocol, Result, Settings, Tally, protocol
+from .protocols import DEFAULT, MetricAccumulator, Protocol, Result, Settings, protocol
 from .protocols.base import CITYSCAPES_SIZE
-from .run import Run
-from .score import ImageScore, first_lines
-from .server_zip import check_names
+from .report.published_scores import Expected, given, published
+from .report.server_submission import check_names
+from .run.distributed import Group
+from .run.execute import Run
+from .run.journal import digest
+from .scoring import ImageScore, first_lines
 
 Show = Callable[[int, int, ImageScore], None]
 """Is told of each scored image in the order of the list: its number from 1, of how many, and its score."""
@@ -65,17 +66,17 @@ def predict_and_score(options: Options, group: Group, log: Log, show: Show) -> E
     Raises:
         InputError: something cannot be used; nothing has been written yet where it could be seen before.
     """
-    prepared = group.together(lambda: _prepare(options, group, log))
+    prepared = group.collective(lambda: _prepare(options, group, log))
     run, entries = prepared.run, prepared.entries
     labelled = [place for place, entry in enumerate(entries) if entry.label is not None]
     numbers = {place: number for number, place in enumerate(labelled, start=1)}
     share, timing = run.execute(
         entries, resume=options.resume, show=lambda place, image: show(numbers[place], len(labelled), image)
     )
-    results = [tally.result() for tally in share.tallies.values()] if labelled and group.leads else []
+    results = [tally.result() for tally in share.tallies.values()] if labelled and group.is_main else []
     data = {**prepared.data, **run.network.as_data(), "timing": timing}
     found = None
-    if options.audit and group.leads:
+    if options.audit and group.is_main:
         found = _audit(run, [entries[place] for place in labelled], options.audit, log)
     return Evaluation(
         data,
@@ -134,7 +135,7 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         backend=options.backend,
         rewrite=options.rewrite,
         caffe_faithful=options.caffe_faithful,
-        pixels=None if options.pixels is None else PIXELS[options.pixels],
+        pixels=None if options.pixels is None else NORMALIZATIONS[options.pixels],
         processes=group.local_size,
     )
     table = table or plain_table(network.num_classes)
@@ -165,7 +166,7 @@ def score_only(options: Options, log: Log, show: Show) -> Evaluation:
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
     expected = _expected(options, {})
-    tallies: dict[str, Tally] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
+    tallies: dict[str, MetricAccumulator] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
     first = next(iter(tallies.values()))
     with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as works:
         for work in works:
@@ -214,13 +215,13 @@ def _protocols(options: Options, table: ClassTable, network: Network | None) -> 
 def _feeds_otherwise(name: str, settings: Settings, changes: dict[str, Any]) -> bool:
     """Whether other settings change what a protocol feeds the network."""
     changed = dataclasses.replace(settings, **changes)
-    return protocol(name, settings).views(CITYSCAPES_SIZE) != protocol(name, changed).views(CITYSCAPES_SIZE)
+    return protocol(name, settings).inputs(CITYSCAPES_SIZE) != protocol(name, changed).inputs(CITYSCAPES_SIZE)
 
 
 def _device(options: Options, group: Group) -> torch.device:
-    device = console.device(options.device)
+    device = find_device(options.device)
     if device.type == "cuda" and device.index is None and group.size > 1:
-        return console.device(f"cuda:{group.local_rank % torch.cuda.device_count()}")
+        return find_device(f"cuda:{group.local_rank % torch.cuda.device_count()}")
     return device
 
 

@@ -14,14 +14,15 @@ import torch
 from torch import nn
 
 import pytorch_icnet
-from prototxt.errors import InputError
-from pytorch_icnet import ICNet, console
+from icnet_common.errors import InputError
+from pytorch_icnet import ICNet
 from pytorch_icnet.icnet import legal_sizes
-from pytorch_icnet.imaging.pixels import CAFFE, Pixels
+from pytorch_icnet.imaging.normalization import CAFFE, Normalization
 from pytorch_icnet.runtime import Engine, engine, rewritten
 from pytorch_icnet.runtime.cache import Unavailable
+from pytorch_icnet.runtime.devices import device_name
 
-from .protocols import DEFAULT, PROTOCOLS, Logits, View
+from .protocols import DEFAULT, PROTOCOLS, Logits, ModelInput
 
 Size = tuple[int, int]
 """Height and width."""
@@ -53,16 +54,16 @@ class Network:
     """Whether the exact rewrites were applied."""
     caffe_faithful: bool = False
     """Of pytorch-semseg's and Supervisely's weights: whether the net has Caffe's stride."""
-    other_pixels: Pixels | None = None
+    other_pixels: Normalization | None = None
     """Colours to feed it instead of its own."""
     _engines: dict[Size, Engine | None] = field(default_factory=dict, repr=False, compare=False)
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
-    def pixels(self) -> Pixels | None:
+    def pixels(self) -> Normalization | None:
         """The colours that it is fed: those it was trained on, where it is known, or others that were asked for."""
         known = CAFFE if isinstance(self.module, ICNet) else None
-        found: Pixels | None = getattr(self.module, "pixels", known)
+        found: Normalization | None = getattr(self.module, "pixels", known)
         return self.other_pixels or found
 
     @property
@@ -78,7 +79,7 @@ class Network:
             return getattr(self.module, "fit", lambda size: size)
         return lambda size: (max(legal_sizes(size[0])), max(legal_sizes(size[1])))
 
-    def logits(self, blob: torch.Tensor, view: View) -> Logits:
+    def logits(self, blob: torch.Tensor, view: ModelInput) -> Logits:
         """The scores of one blob, 1x3xHxW: at a quarter of the resolution where the network offers them."""
         quarter = getattr(self.module, "quarter_scores", None)
         with torch.inference_mode():
@@ -116,7 +117,7 @@ class Network:
             "input_size": list(self.input_size),
             "num_classes": self.num_classes,
             "device": self.device.type,
-            "device_name": console.device_name(self.device),
+            "device_name": device_name(self.device),
             "precision": "float32",
             "backend": self.backend,
             "rewritten": self.rewritten,
@@ -134,7 +135,7 @@ def open_network(
     rewrite: bool = True,
     processes: int = 1,
     caffe_faithful: bool = False,
-    pixels: Pixels | None = None,
+    pixels: Normalization | None = None,
 ) -> Network:
     """Load weights of any supported kind, and let the GPU compute in full float32 and repeatably from now on.
 

@@ -22,7 +22,7 @@ class Options:
     weights: Path | None
     input_size: Size | None
     pixels: str | None
-    """A name of :data:`pytorch_icnet.imaging.pixels.PIXELS`; None: the network's own."""
+    """A name of :data:`pytorch_icnet.imaging.normalization.NORMALIZATIONS`; None: the network's own."""
     save_root: Path | None
     device: str
     backend: str

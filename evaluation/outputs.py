@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.io import savemat
 
-from prototxt.files import leftovers, whole_file
+from icnet_common.files import atomic_write, stale_temporaries
+from pytorch_icnet.datasets.palette import PALETTE
 from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
-from pytorch_icnet.imaging.palette import PALETTE
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -69,12 +69,12 @@ class Outputs:
         write_coloured(self.color(stem), labels, self.palette)
         if self.overlay:
             assert image is not None
-            with whole_file(self.blended(stem)) as temporary:
+            with atomic_write(self.blended(stem)) as temporary:
                 blended = blend(image, self.palette[labels], self.alpha)
                 temporary.write_bytes(cv2.imencode(".png", blended[..., ::-1])[1].tobytes())
         for kind in self.features:
             assert probabilities is not None
-            with whole_file(self.feature(stem, kind)) as temporary:
+            with atomic_write(self.feature(stem, kind)) as temporary:
                 if kind == "mat":
                     savemat(temporary, {"data": probabilities})
                 else:
@@ -84,6 +84,6 @@ class Outputs:
     def sweep(self, stems: Collection[str]) -> None:
         """Remove what a process that was killed left half-written of these images."""
         for folder in {path.parent for path in self.files("")}:
-            for name, path in leftovers(folder):
+            for name, path in stale_temporaries(folder):
                 if Path(name).stem in stems:
                     path.unlink(missing_ok=True)

@@ -16,17 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from icnet_common.parallel import StageTimer, parallel_map
+from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.imaging.images import NotALabelMap, read_image, read_label_map
-from pytorch_icnet.ordered import Timed, ordered_map
 
-from .classes import ClassTable
-from .journal import digest
-from .labels import find_label, read_truth
-from .lists import Entry, locate
+from .data.labels import find_label, read_truth
+from .data.lists import Entry, locate
 from .network import Network, Threads
 from .outputs import Outputs
-from .protocols import Logits, Prediction, Protocol, Record, Truth, View
+from .protocols import GroundTruth, ImageStats, Logits, ModelInput, Prediction, Protocol
+from .run.journal import digest
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ STAGES = ("read", "preprocess", "forward", "postprocess", "write", "score")
 
 
 @dataclass
-class Work(Timed):
+class Work(StageTimer):
     """An image on its way. What a stage no longer needs is dropped."""
 
     index: int
@@ -42,9 +42,9 @@ class Work(Timed):
     entry: Entry
     image: npt.NDArray[np.uint8] | None = None
     """RGB, uint8 HxWx3."""
-    blobs: dict[View, torch.Tensor] = field(default_factory=dict)
-    logits: dict[View, Logits] = field(default_factory=dict)
-    records: dict[str, Record] = field(default_factory=dict)
+    blobs: dict[ModelInput, torch.Tensor] = field(default_factory=dict)
+    logits: dict[ModelInput, Logits] = field(default_factory=dict)
+    records: dict[str, ImageStats] = field(default_factory=dict)
     """By protocol; empty where there is nothing to score with."""
     skipped: str | None = None
     """Why it was not scored."""
@@ -65,7 +65,7 @@ class Scoring:
     table: ClassTable
     data_root: Path
     label_kind: str | None = None
-    """See :func:`evaluation.labels.read_truth`."""
+    """See :func:`evaluation.data.labels.read_truth`."""
 
     def inputs(self, entry: Entry) -> dict[str, Path]:
         """The files that an image's results are made from, by what they are."""
@@ -89,7 +89,7 @@ class Scoring:
                 record = protocol.measure(predictions[protocol.name], truth, work.entry.image)
                 work.records[protocol.name] = record
 
-    def truth(self, path: Path) -> Truth:
+    def truth(self, path: Path) -> GroundTruth:
         instances = any(protocol.needs_instances for protocol in self.protocols)
         return read_truth(path, self.table, instances=instances, kind=self.label_kind)
 
@@ -123,7 +123,7 @@ def predict(
             work.image = read_image(locate(scoring.data_root, work.entry.image))
         with work.timed("preprocess"):
             size = _size(work)
-            work.blobs = {view: view.blob(work.image) for p in scoring.protocols for view in p.views(size)}
+            work.blobs = {view: view.blob(work.image) for p in scoring.protocols for view in p.inputs(size)}
         return work
 
     def forward(work: Work) -> Work:
@@ -140,9 +140,9 @@ def predict(
 
     with (
         one_thread_each(),
-        closing(ordered_map(read, items, threads=threads.read, in_flight=threads.read + 1)) as blobs,
-        closing(ordered_map(forward, blobs, threads=threads.forward, in_flight=threads.forward)) as scores,
-        closing(ordered_map(finish, scores, threads=threads.finish, in_flight=threads.finish)) as finished,
+        closing(parallel_map(read, items, threads=threads.read, in_flight=threads.read + 1)) as blobs,
+        closing(parallel_map(forward, blobs, threads=threads.forward, in_flight=threads.forward)) as scores,
+        closing(parallel_map(finish, scores, threads=threads.finish, in_flight=threads.finish)) as finished,
     ):
         yield from finished
 
@@ -172,7 +172,7 @@ def score_files(
         scoring.score(work, {protocol.name: prediction for protocol in scoring.protocols})
         return work
 
-    with closing(ordered_map(score, items, threads=threads, in_flight=2 * threads)) as scored:
+    with closing(parallel_map(score, items, threads=threads, in_flight=2 * threads)) as scored:
         yield from scored
 
 
@@ -182,7 +182,7 @@ def _finish(work: Work, scoring: Scoring, outputs: Outputs) -> None:
     probabilities: npt.NDArray[np.float32] | None = None
     with work.timed("postprocess"):
         for protocol in scoring.protocols:
-            logits = [work.logits[view] for view in protocol.views(size)]
+            logits = [work.logits[view] for view in protocol.inputs(size)]
             predictions[protocol.name] = protocol.finish(logits, size)
             if protocol is first and outputs.features:
                 probabilities = protocol.probabilities(logits, size)

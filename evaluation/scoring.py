@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from icnet_common.parallel import parallel_map
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.palette import CITYSCAPES
 from pytorch_icnet.imaging import imresize
 from pytorch_icnet.imaging.images import NotALabelMap, read_label_map
-from pytorch_icnet.imaging.palette import CITYSCAPES
-from pytorch_icnet.ordered import ordered_map
 
-from .classes import CITYSCAPES_TABLE
-from .lists import Entry, ImageList, locate, read_list
+from .data.lists import Entry, ImageList, locate, read_list
 
 Counts = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.uint8]
@@ -41,7 +41,7 @@ _THREADS = min(4, os.cpu_count() or 1)
 
 @dataclass(frozen=True)
 class ImageScore:
-    """What one image adds to the scores. Pixels."""
+    """What one image adds to the scores. Normalization."""
 
     name: str
     """The image's path in the list."""
@@ -81,12 +81,12 @@ class Scores:
 
     @property
     def correct(self) -> int:
-        """Pixels where the prediction is right, over all images."""
+        """Normalization where the prediction is right, over all images."""
         return sum(image.correct for image in self.images)
 
     @property
     def labelled(self) -> int:
-        """Pixels that are not ignored, over all images."""
+        """Normalization that are not ignored, over all images."""
         return sum(image.labelled for image in self.images)
 
     @cached_property
@@ -124,7 +124,7 @@ def score(
     Args:
         predictions: the folder with one PNG file per image, ``<image's name>.png``: trainIds, gray or indexed. A
             prediction that is not of its label's size is resized to it, "nearest".
-        list_file: a list with labels, see :func:`evaluation.lists.read_list`.
+        list_file: a list with labels, see :func:`evaluation.data.lists.read_list`.
         data_root: the folder that the list's paths start from.
         num_classes: 1 to 254; trainIds 0 to ``num_classes`` - 1 are scored.
 
@@ -174,7 +174,7 @@ def score_entries(
     def score_entry(entry: Entry) -> ImageScore | str:
         return _score_entry(entry, Path(predictions), data_root, num_classes)
 
-    for outcome in ordered_map(score_entry, entries, threads=_THREADS, in_flight=2 * _THREADS):
+    for outcome in parallel_map(score_entry, entries, threads=_THREADS, in_flight=2 * _THREADS):
         if isinstance(outcome, str):
             say(outcome)
             yield None
@@ -202,7 +202,7 @@ def score_image(prediction: Labels, label: Labels, num_classes: int = len(CITYSC
 
 
 def confusion(prediction: Labels, label: Labels) -> Counts:
-    """Pixels by label and prediction, int64 256x256, of two uint8 arrays of one shape."""
+    """Normalization by label and prediction, int64 256x256, of two uint8 arrays of one shape."""
     pairs = label.astype(np.int64) * 256 + prediction
     return np.bincount(pairs.ravel(), minlength=1 << 16).reshape(256, 256)
 
@@ -217,7 +217,7 @@ def score_counts(counts: Counts, num_classes: int, name: str = "") -> ImageScore
 
 
 def _areas(counts: Counts, num_classes: int) -> Counts:
-    """Pixels per class from pixels per value: what lies above the last class counts as the last class."""
+    """Normalization per class from pixels per value: what lies above the last class counts as the last class."""
     areas = counts[:num_classes].copy()
     areas[-1] += counts[num_classes:].sum()
     return areas

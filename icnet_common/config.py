@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from prototxt.content import content_of
-from prototxt.errors import InputError
+from icnet_common.untrusted import read_untrusted
+
+from .errors import InputError
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def read_json(path: str | os.PathLike[str], limit: int = MAX_CONFIG_BYTES) -> An
         InputError: the file cannot be read, is too large, or holds anything else; begins with its name.
     """
     path = Path(path)
-    return parse_json(bytes(content_of(path, InputError, limit)), str(path), limit)
+    return parse_json(bytes(read_untrusted(path, InputError, limit)), str(path), limit)
 
 
 def parse_json(data: bytes | str, origin: str, limit: int = MAX_CONFIG_BYTES) -> Any:

@@ -9,20 +9,16 @@ import errno
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from tqdm import tqdm
 
-from prototxt.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
+from .errors import InputError
 
 T = TypeVar("T")
 
-_DEBUG = "pytorch_icnet.console.debug"
+_DEBUG = "icnet_common.console.debug"
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
@@ -87,39 +83,6 @@ def user_message(error: BaseException) -> str | None:
 def progress(items: Iterable[T], *, total: int | None = None, description: str | None = None) -> Iterable[T]:
     """``items``, with a progress bar on stderr when stderr is a terminal."""
     return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, leave=False)
-
-
-def device(name: str) -> torch.device:
-    """The torch device called ``name`` ("auto": the GPU if there is one, else "cpu").
-
-    Raises:
-        InputError: torch knows no such device, or this machine has none.
-    """
-    import torch
-
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(name)
-        torch.empty(1, device=found)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"--device {name}: cannot be used here ({reason}); try --device cpu") from error
-    return found
-
-
-def device_name(target: torch.device) -> str:
-    """The GPU's or the processor's name."""
-    import torch
-
-    if target.type == "cuda":
-        return torch.cuda.get_device_name(target)
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def version() -> str:

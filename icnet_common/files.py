@@ -16,7 +16,7 @@ _TEMPORARY = re.compile(r"\.(?P<stem>.+)\.[a-z0-9_]{8}(?P<suffix>\.[^.]+)?")
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path in ``path``'s folder, which becomes ``path`` when the block ends without an error.
 
     The temporary file is flushed to the disk before the rename, and removed on any error (a full disk and Ctrl-C
@@ -47,7 +47,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def leftovers(folder: Path) -> Iterator[tuple[str, Path]]:
+def stale_temporaries(folder: Path) -> Iterator[tuple[str, Path]]:
     """The temporary files that killed processes left in a folder, each after the name that it would have got."""
     for path in folder.glob(".*"):
         if (match := _TEMPORARY.fullmatch(path.name)) and path.is_file():

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from prototxt.errors import InputError
+from .errors import InputError
 
 
 @contextmanager
-def whole_folder(path: str | os.PathLike[str], replaceable: Callable[[Path], bool]) -> Iterator[Path]:
+def atomic_folder(path: str | os.PathLike[str], replaceable: Callable[[Path], bool]) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``, which becomes ``path`` when the block ends without an error.
 
     Args:

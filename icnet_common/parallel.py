@@ -14,7 +14,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Timed:
+class StageTimer:
     """A piece of work that knows how many seconds each stage took."""
 
     seconds: dict[str, float]
@@ -27,7 +27,7 @@ class Timed:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
-def ordered_map(
+def parallel_map(
     function: Callable[[T], R], items: Iterable[T], *, threads: int, in_flight: int
 ) -> Generator[R, None, None]:
     """``map(function, items)`` with ``function`` running in ``threads`` threads, ``in_flight`` items ahead.
@@ -49,11 +49,11 @@ def ordered_map(
                 future.cancel()
 
 
-def ahead(items: Iterable[T], count: int) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], count: int) -> Generator[T, None, None]:
     """``items``, taken by a thread of their own, ``count`` of them ahead; errors come in their turn."""
     source = iter(items)
     nothing = object()
-    with closing(ordered_map(lambda _: next(source, nothing), repeat(None), threads=1, in_flight=count)) as taken:
+    with closing(parallel_map(lambda _: next(source, nothing), repeat(None), threads=1, in_flight=count)) as taken:
         for item in taken:
             if item is nothing:
                 return

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 import click
 from tqdm import tqdm
 
-from prototxt.errors import InputError
-from pytorch_icnet.console import user_message
+from .console import user_message
+from .errors import InputError
 
 _LOG_EVERY = 10.0
 """Seconds between two lines about progress in the log."""

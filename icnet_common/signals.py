@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from prototxt.errors import InputError
+from .errors import InputError
 
 
 class _Terminated(BaseException):

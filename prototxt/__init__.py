@@ -1,7 +1,8 @@
 """Caffe's formats: text nets, binary and HDF5 weights, mean files."""
 
+from icnet_common.errors import InputError, PrototxtError, WeightsError
+
 from .blobs import LegacyBlob
-from .errors import InputError, PrototxtError, WeightsError
 from .mean import read_mean, write_mean
 from .net import Layer, Net, Params
 from .nets import bundled_net

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .wire import FIXED32, FIXED64, LENGTH, VARINT, Damage, Walk
+from .wire import FIXED32, FIXED64, LENGTH, VARINT, WireError, WireReader
 
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
@@ -32,20 +32,20 @@ class LegacyBlob(np.ndarray[Any, Any]):
     """
 
 
-def read_blob(walk: Walk, start: int, end: int, depth: int) -> NDArray[Any]:
+def read_blob(walk: WireReader, start: int, end: int, depth: int) -> NDArray[Any]:
     """The blob whose ``BlobProto`` lies at ``start`` to ``end``: float32, or float64 where the file holds doubles.
 
     The array is read-only, and a view of the buffer (perhaps unaligned) when the values lie in one packed piece.
     Old-style dims give a 4-D :class:`LegacyBlob`; differences (gradients) are checked and left out.
 
     Raises:
-        Damage: the message is broken, or its values do not fill its shape.
+        WireError: the message is broken, or its values do not fill its shape.
     """
     values, shape, legacy = read_parts(walk, start, end, depth)
     if len(shape) > MAX_AXES:
-        raise Damage(start, f"a blob has {len(shape)} axes, more than Caffe's {MAX_AXES}")
+        raise WireError(start, f"a blob has {len(shape)} axes, more than Caffe's {MAX_AXES}")
     if any(size < 0 for size in shape) or math.prod(shape) != values.size:
-        raise Damage(start, f"a blob of shape {tuple(shape)} holds {values.size} values")
+        raise WireError(start, f"a blob of shape {tuple(shape)} holds {values.size} values")
     shaped = values.reshape(shape)
     if legacy:
         shaped = shaped.view(LegacyBlob)
@@ -53,7 +53,7 @@ def read_blob(walk: Walk, start: int, end: int, depth: int) -> NDArray[Any]:
     return shaped
 
 
-def read_parts(walk: Walk, start: int, end: int, depth: int) -> tuple[NDArray[Any], list[int], bool]:
+def read_parts(walk: WireReader, start: int, end: int, depth: int) -> tuple[NDArray[Any], list[int], bool]:
     """Values and shape of a blob, whether they fit or not, and whether the shape is made of old-style dims."""
     runs: dict[int, list[NDArray[Any]]] = {}  # the values of a field, from packed and single records in order
     legacy: dict[int, int] = {}
@@ -80,7 +80,7 @@ def _run(data: memoryview, dtype: np.dtype[Any], wire: int, first: int, second: 
     if wire == LENGTH:
         count, rest = divmod(second - first, dtype.itemsize)
         if rest:
-            raise Damage(first, f"{second - first} bytes of packed values are not a multiple of {dtype.itemsize}")
+            raise WireError(first, f"{second - first} bytes of packed values are not a multiple of {dtype.itemsize}")
         return np.frombuffer(data, dtype, count, first) if count else None
     if wire != (FIXED32 if dtype.itemsize == 4 else FIXED64):
         return None
@@ -94,7 +94,7 @@ def _joined(runs: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.concatenate([np.empty(0, dtype), *runs])
 
 
-def _dims(walk: Walk, start: int, end: int, depth: int) -> list[int]:
+def _dims(walk: WireReader, start: int, end: int, depth: int) -> list[int]:
     dims: list[int] = []
     for number, wire, first, second in walk.fields(start, end, depth):
         if number == _DIM and wire == LENGTH:

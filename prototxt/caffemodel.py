@@ -17,7 +17,7 @@ from . import schema
 from .blobs import read_blob, read_parts
 from .upgrade import fold_padding
 from .upgrade_tables import TYPE_OF_V0
-from .wire import LENGTH, Damage, Walk
+from .wire import LENGTH, WireError, WireReader
 
 _NET_LAYERS, _NET_INPUT, _NET_LAYER = 2, 3, 100
 
@@ -46,15 +46,15 @@ class _Source:
 
 
 def read_layers(data: memoryview) -> tuple[int, Iterator[tuple[str, list[NDArray[Any]]]]]:
-    """Walk a binary net.
+    """WireReader a binary net.
 
     Returns:
         How many layers it has, and name and blobs of each.
 
     Raises:
-        Damage: the bytes are no net, or Caffe refuses to upgrade it; also while the layers are taken.
+        WireError: the bytes are no net, or Caffe refuses to upgrade it; also while the layers are taken.
     """
-    walk = Walk(data)
+    walk = WireReader(data)
     sources: list[_Source] = []
     inputs: list[str] = []
     for number, wire, start, end in walk.fields(0, len(data), 0):
@@ -70,7 +70,7 @@ def read_layers(data: memoryview) -> tuple[int, Iterator[tuple[str, list[NDArray
     return len(sources), (_blobs_of(walk, data, source) for source in sources)
 
 
-def _v2(walk: Walk, start: int, end: int) -> _Source:
+def _v2(walk: WireReader, start: int, end: int) -> _Source:
     source = _Source(start, 2, None)
     for number, wire, first, second in walk.fields(start, end, 1):
         if wire == LENGTH and number == 7:
@@ -80,7 +80,7 @@ def _v2(walk: Walk, start: int, end: int) -> _Source:
     return source
 
 
-def _v1(walk: Walk, start: int, end: int) -> _Source:
+def _v1(walk: WireReader, start: int, end: int) -> _Source:
     source = _Source(start, 2, False)
     old: list[Span] = []
     for number, wire, first, second in walk.fields(start, end, 1):
@@ -111,7 +111,7 @@ def _v1(walk: Walk, start: int, end: int) -> _Source:
 def _check_generations(data: memoryview, sources: list[_Source], inputs: list[str]) -> None:
     generations = {source.v0 for source in sources}
     if len(generations) > 1:
-        raise Damage(sources[-1].start, "the file mixes generations of layers (V0, V1, V2), which Caffe refuses")
+        raise WireError(sources[-1].start, "the file mixes generations of layers (V0, V1, V2), which Caffe refuses")
     if generations == {True}:
         _check_v0(data, sources, inputs)
 
@@ -125,23 +125,23 @@ def _check_v0(data: memoryview, sources: list[_Source], inputs: list[str]) -> No
         if source.type is not None:
             layer.layer.type = _text(data, source.type)
             if layer.layer.type not in (*TYPE_OF_V0, "padding"):
-                raise Damage(source.start, f"{layer.layer.type!r} is no type of a V0 layer")
+                raise WireError(source.start, f"{layer.layer.type!r} is no type of a V0 layer")
         layers.append(layer)
-    fold_padding(layers, inputs, lambda index, text: Damage(sources[index].start, f"layer {index}: {text}"))
+    fold_padding(layers, inputs, lambda index, text: WireError(sources[index].start, f"layer {index}: {text}"))
 
 
-def _blobs_of(walk: Walk, data: memoryview, source: _Source) -> tuple[str, list[NDArray[Any]]]:
+def _blobs_of(walk: WireReader, data: memoryview, source: _Source) -> tuple[str, list[NDArray[Any]]]:
     name = _text(data, source.name)
     blobs = []
     for index, (start, end) in enumerate(source.blobs):
         try:
             blobs.append(read_blob(walk, start, end, source.depth))
-        except Damage as damage:
-            raise Damage(damage.offset, f"layer {name!r}, blob {index}: {damage}") from None
+        except WireError as damage:
+            raise WireError(damage.offset, f"layer {name!r}, blob {index}: {damage}") from None
     return name, blobs
 
 
 def _text(data: memoryview, span: Span) -> str:
     if span[1] - span[0] > MAX_NAME:
-        raise Damage(span[0], f"a name of {span[1] - span[0]} bytes")
+        raise WireError(span[0], f"a name of {span[1] - span[0]} bytes")
     return bytes(data[span[0] : span[1]]).decode("utf-8", "replace")

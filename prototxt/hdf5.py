@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import WeightsError
+from icnet_common.errors import WeightsError
 
 MAX_OBJECTS = 100_000
 MAX_DEPTH = 16  # a layer's name with slashes makes groups inside groups

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from icnet_common.errors import WeightsError
+from icnet_common.files import atomic_write
+from icnet_common.untrusted import read_untrusted
+
 from . import encode
 from .blobs import read_blob
-from .content import content_of
-from .errors import WeightsError
-from .files import whole_file
 from .sniff import describe
-from .wire import Damage, Walk
+from .wire import WireError, WireReader
 
 MAX_BYTES = 256 << 20  # ten times a Cityscapes image
 
@@ -27,10 +28,10 @@ def read_mean(path: str | os.PathLike[str]) -> NDArray[np.float32]:
         WeightsError: the file cannot be read, is damaged or is something else.
     """
     path = Path(path)
-    data = content_of(path, WeightsError, MAX_BYTES)
+    data = read_untrusted(path, WeightsError, MAX_BYTES)
     try:
-        blob: NDArray[Any] = read_blob(Walk(data), 0, len(data), 0)
-    except Damage as damage:
+        blob: NDArray[Any] = read_blob(WireReader(data), 0, len(data), 0)
+    except WireError as damage:
         other = describe(data)
         if other:
             raise WeightsError(f"{path}: not a mean file: this is {other}") from None
@@ -45,5 +46,5 @@ def write_mean(path: str | os.PathLike[str], mean: ArrayLike) -> None:
         InputError: the file cannot be written.
     """
     values = np.asarray(mean, np.float32)
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.writelines(encode.blob(values, old_dims=values.ndim == 4))

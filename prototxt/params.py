@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_common.errors import PrototxtError
+
 from . import schema
 from .blobs import LegacyBlob
-from .errors import PrototxtError
 from .net import Layer, Params
 
 _CONVOLUTIONS = (

@@ -8,9 +8,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from icnet_common.errors import PrototxtError
+from icnet_common.untrusted import read_untrusted
+
 from . import text
-from .content import content_of
-from .errors import PrototxtError
 from .net import Layer, Net
 from .params import layer_of
 from .rules import PHASES, takes_part
@@ -67,7 +68,7 @@ def _bytes_of(path_or_text: str | os.PathLike[str]) -> tuple[bytes, str]:
     if isinstance(path_or_text, str) and ("{" in path_or_text or "\n" in path_or_text):
         return path_or_text.encode("utf-8", "surrogateescape"), "<text>"
     path = Path(path_or_text)
-    return bytes(content_of(path, PrototxtError, text.MAX_BYTES)), str(path)
+    return bytes(read_untrusted(path, PrototxtError, text.MAX_BYTES)), str(path)
 
 
 def _inputs(layers: tuple[Layer, ...]) -> dict[str, tuple[int, ...]]:

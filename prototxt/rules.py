@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .errors import PrototxtError
+from icnet_common.errors import PrototxtError
 
 PHASES = {"TRAIN": 0, "TEST": 1}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .blobs import read_parts
-from .wire import Damage, Walk
+from .wire import WireError, WireReader
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -48,7 +48,7 @@ def describe(data: memoryview) -> str | None:
 
 def _is_blob(data: memoryview) -> bool:
     try:
-        values, *_ = read_parts(Walk(data), 0, len(data), 0)
-    except Damage:
+        values, *_ = read_parts(WireReader(data), 0, len(data), 0)
+    except WireError:
         return False
     return values.size > 0

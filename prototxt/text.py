@@ -15,8 +15,9 @@ from typing import Any
 
 from google.protobuf import text_format
 
+from icnet_common.errors import PrototxtError
+
 from . import schema
-from .errors import PrototxtError
 from .tokens import Token, Tokenizer, place
 
 MAX_BYTES = 4 << 20  # twenty times the largest published nets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import PrototxtError
+from icnet_common.errors import PrototxtError
 
 MAX_TOKENS = 250_000  # the largest published nets have some 30,000; bounds the time that a hostile file can take
 MAX_STRING = 1 << 16  # bytes

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from icnet_common.errors import PrototxtError
+
 from . import schema
-from .errors import PrototxtError
 from .upgrade_tables import TYPE_OF_V0, TYPE_OF_V1, V0_FIELDS
 
 #: A message and its line in the text.

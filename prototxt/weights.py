@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from icnet_common.errors import WeightsError
+from icnet_common.untrusted import MAP_FROM, read_untrusted
+
 from . import caffemodel, hdf5
-from .content import MAP_FROM, content_of
-from .errors import WeightsError
 from .sniff import HDF5_MAGIC, describe
-from .wire import Damage
+from .wire import WireError
 
 
 def read_weights(path: str | os.PathLike[str]) -> dict[str, list[NDArray[Any]]]:
@@ -32,7 +33,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[NDArray[Any]]]:
         WeightsError: the file cannot be read, is damaged or is something else; HDF5 without the package h5py.
     """
     path = Path(path)
-    data = content_of(path, WeightsError)
+    data = read_untrusted(path, WeightsError)
     if data[: len(HDF5_MAGIC)] == HDF5_MAGIC:
         return hdf5.read(path)
     weights: dict[str, list[NDArray[Any]]] = {}
@@ -43,7 +44,7 @@ def read_weights(path: str | os.PathLike[str]) -> dict[str, list[NDArray[Any]]]:
         for name, blobs in layers:
             if blobs:
                 weights[name] = blobs
-    except Damage as damage:
+    except WireError as damage:
         other = describe(data)
         if other:
             raise WeightsError(f"{path}: this is {other}") from None

@@ -27,7 +27,7 @@ MAX_FIELDS = 300_000  # a file of a thousand layers has some twenty thousand; bo
 Field = tuple[int, int, int, int]
 
 
-class Damage(ValueError):
+class WireError(ValueError):
     """The buffer is not a message; ``offset`` is where that shows."""
 
     def __init__(self, offset: int, message: str) -> None:
@@ -35,7 +35,7 @@ class Damage(ValueError):
         self.offset = offset
 
 
-class Walk:
+class WireReader:
     """Walks the messages of one buffer.
 
     Args:
@@ -55,12 +55,12 @@ class Walk:
             depth: how many messages are around it; 0 for the whole file.
 
         Raises:
-            Damage: as the module says.
+            WireError: as the module says.
         """
         data = self.data
         position = start
         if depth > MAX_DEPTH:
-            raise Damage(start, f"messages are nested more than {MAX_DEPTH} deep")
+            raise WireError(start, f"messages are nested more than {MAX_DEPTH} deep")
         while position < end:
             at = position
             tag = data[position]
@@ -96,7 +96,7 @@ class Walk:
             elif wire == START_GROUP:
                 position = self._skip_group(number, position, end, depth)
             else:
-                raise Damage(at, "a group ends that has not begun" if wire == END_GROUP else f"wire type {wire}")
+                raise WireError(at, "a group ends that has not begun" if wire == END_GROUP else f"wire type {wire}")
 
     def varint(self, position: int, end: int, size: int = 10) -> tuple[int, int]:
         """The varint at ``position`` and the position after it; at most ``size`` bytes (5: 32 bits)."""
@@ -111,8 +111,8 @@ class Walk:
             value |= (byte & 0x7F) << shift
             shift += 7
         if end - position < size and shift == 7 * (end - position):
-            raise Damage(position, "a number is cut off")
-        raise Damage(position, f"a number is longer than {size} bytes")
+            raise WireError(position, "a number is cut off")
+        raise WireError(position, f"a number is longer than {size} bytes")
 
     def varints(self, start: int, end: int) -> list[int]:
         """The packed varints in ``data[start:end]``."""
@@ -147,7 +147,7 @@ class Walk:
         open_groups = [number]
         while open_groups:
             if depth + len(open_groups) > MAX_DEPTH:
-                raise Damage(position, f"groups are nested more than {MAX_DEPTH} deep")
+                raise WireError(position, f"groups are nested more than {MAX_DEPTH} deep")
             at = position
             tag, position = self.varint(position, end, size=5)
             number, wire = tag >> 3, tag & 7
@@ -158,7 +158,7 @@ class Walk:
                 open_groups.append(number)
             elif wire == END_GROUP:
                 if open_groups.pop() != number:
-                    raise Damage(at, f"group {number} ends that has not begun")
+                    raise WireError(at, f"group {number} ends that has not begun")
             elif wire == VARINT:
                 _, position = self.varint(position, end)
             elif wire in (LENGTH, FIXED32, FIXED64):
@@ -169,14 +169,14 @@ class Walk:
                     raise self._cut(at, number, length, position, end)
                 position += length
             else:
-                raise Damage(at, f"wire type {wire}")
+                raise WireError(at, f"wire type {wire}")
         return position
 
-    def _no_field(self, at: int, number: int) -> Damage:
+    def _no_field(self, at: int, number: int) -> WireError:
         if self._fields_left < 0:
-            return Damage(at, f"more than {MAX_FIELDS} fields")
-        return Damage(at, f"field number {number} is not valid")
+            return WireError(at, f"more than {MAX_FIELDS} fields")
+        return WireError(at, f"field number {number} is not valid")
 
-    def _cut(self, at: int, number: int, length: int, position: int, end: int) -> Damage:
+    def _cut(self, at: int, number: int, length: int, position: int, end: int) -> WireError:
         where = "the file is cut short" if end == len(self.data) else "its message is too short"
-        return Damage(at, f"{where}: field {number} claims {length} bytes, {end - position} are left")
+        return WireError(at, f"{where}: field {number} claims {length} bytes, {end - position} are left")

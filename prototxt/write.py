@@ -11,9 +11,10 @@ import numpy as np
 from google.protobuf import text_format
 from numpy.typing import ArrayLike, NDArray
 
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+
 from . import encode, schema
-from .errors import InputError
-from .files import whole_file
 from .net import Layer, Net, Params
 from .params import is_repeated, own_field
 
@@ -49,7 +50,7 @@ def write_net(path: str | os.PathLike[str], net: Net) -> None:
         InputError: as :func:`net_text`, or the file cannot be written.
     """
     text = net_text(net)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
 
 
@@ -75,7 +76,7 @@ def write_weights(path: str | os.PathLike[str], net: Net, blobs: Mapping[str, Se
     size = sum(length for length, _ in pieces)
     if size > CAFFE_READS:
         raise InputError(f"{path}: {size} bytes of weights are more than the 2 GB that Caffe reads")
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         if net.name:
             stream.write(encode.text(1, net.name))
         for _, parts in pieces:

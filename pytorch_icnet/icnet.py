@@ -17,7 +17,7 @@ from converter.layers.elementwise import Eltwise, Scale
 from converter.layers.interp import Interp
 from converter.layers.pooling import Pooling, pool, pooled_length
 from converter.passes.fold_batch_norm import fold
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .pyramid import BINS, Pyramid, Window, windows
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.io import savemat
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
-from ..classes import CITYSCAPES_TABLE, ClassTable
-from ..imaging.draw import coloured, overlay, side_by_side
-from ..imaging.images import write_coloured, write_label_map
-from .sources import Frame, Source
-from .video_files import Picture, Writer, create_video
+from .datasets.classes import CITYSCAPES_TABLE, ClassTable
+from .imaging.draw import coloured, overlay, side_by_side
+from .imaging.images import write_coloured, write_label_map
+from .predict.sources import Frame, Source
+from .predict.video_files import Picture, Writer, create_video
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -126,7 +126,7 @@ def write_probabilities(path: Path, probabilities: Floats) -> None:
     data = probabilities.transpose(1, 2, 0)
     if path.suffix == ".mat" and data.nbytes >= 1 << 31:
         raise InputError(f"{path}: {data.nbytes} bytes are too many for a .mat file; use npz")
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         if path.suffix == ".mat":
             savemat(temporary, {"data": np.ascontiguousarray(data)})
         else:
@@ -134,7 +134,7 @@ def write_probabilities(path: Path, probabilities: Floats) -> None:
 
 
 def _write_picture(path: Path, picture: Bytes) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         encoded, data = cv2.imencode(".png", picture[..., ::-1])
         if not encoded:
             raise InputError(f"{path}: cannot be written as PNG")

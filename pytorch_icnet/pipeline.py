@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from icnet_common.parallel import StageTimer, parallel_map, prefetch
 
-from ..ordered import Timed, ahead, ordered_map
+from .imaging.region import Region
+from .imaging.windows import OVERLAP
 from .outputs import Outputs, Videos
+from .predict.sources import Frame
 from .predictor import Predictor, Prepared, Scored, most_probable
-from .region import Region
-from .sources import Frame
-from .windows import OVERLAP
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -49,7 +49,7 @@ class Method:
 
 
 @dataclass
-class Work(Timed):
+class Work(StageTimer):
     """A frame on its way. What a stage no longer needs is dropped."""
 
     frame: Frame
@@ -112,11 +112,11 @@ def run(frames: Generator[Frame, None, None], method: Method, outputs: Outputs) 
     with (
         closing(frames),
         closing(videos),
-        closing(ahead(frames, AHEAD)) as read,
-        closing(ordered_map(begin, read, threads=spare, in_flight=spare + 1)) as begun,
-        closing(ordered_map(forward, begun, threads=1, in_flight=1)) as scored,
-        closing(ordered_map(finish, scored, threads=spare, in_flight=spare)) as finished,
-        closing(ordered_map(encode, finished, threads=1, in_flight=1)) as encoded,
+        closing(prefetch(frames, AHEAD)) as read,
+        closing(parallel_map(begin, read, threads=spare, in_flight=spare + 1)) as begun,
+        closing(parallel_map(forward, begun, threads=1, in_flight=1)) as scored,
+        closing(parallel_map(finish, scored, threads=spare, in_flight=spare)) as finished,
+        closing(parallel_map(encode, finished, threads=1, in_flight=1)) as encoded,
     ):
         yield from encoded
 

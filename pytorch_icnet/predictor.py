@@ -14,20 +14,20 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.runtime.devices import find_device
 
-from .. import console
-from ..classes import ClassTable, plain_table
-from ..icnet import ICNet, check_size
-from ..imaging.imresize import imresize
-from ..imaging.pixels import CAFFE, Pixels
-from ..imaging.postprocess import first_maximum
-from ..imaging.rules import Feeding, Logits, Rule, at_size, rule, same_size, to_image
-from ..imaging.views import View
-from ..runtime import Engine, engine
-from ..runtime.cache import Cache, Unavailable
-from ..runtime.engine import open_weights
-from .windows import OVERLAP, Grid, bands
+from .datasets.classes import ClassTable, plain_table
+from .icnet import ICNet, check_size
+from .imaging.imresize import imresize
+from .imaging.inputs import ModelInput
+from .imaging.normalization import CAFFE, Normalization
+from .imaging.postprocess import first_maximum
+from .imaging.recipes import InferenceRecipe, InputSpec, Logits, at_size, inference_recipe, resize_scores, same_size
+from .imaging.windows import OVERLAP, Grid, bands
+from .runtime import Engine, engine
+from .runtime.cache import Cache, Unavailable
+from .runtime.engine import open_weights
 
 Size = tuple[int, int]
 """Height and width."""
@@ -36,7 +36,7 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 MAX_INPUT = 1 << 23
-"""Pixels that the network is fed at once at most; an image of 3840x2160 is just below."""
+"""Normalization that the network is fed at once at most; an image of 3840x2160 is just below."""
 
 ENGINES = 4
 """Input sizes for which a network is kept ready, the last used ones."""
@@ -51,7 +51,7 @@ class Prepared:
 
     size: Size
     """Of the image."""
-    blobs: tuple[tuple[View, torch.Tensor], ...]
+    blobs: tuple[tuple[ModelInput, torch.Tensor], ...]
     """Each float32 1x3xHxW of the view's size."""
 
 
@@ -70,7 +70,7 @@ class Predictor:
 
     An ICNet follows the official evaluation: the image is resized to the network's size with MATLAB's arithmetic, and
     the probabilities back. Networks of other families are fed as their authors do, see
-    :mod:`pytorch_icnet.imaging.rules`.
+    :mod:`pytorch_icnet.imaging.recipes`.
 
     The four methods that take an image do their work in three steps, which a pipeline may run in threads of their own:
     :meth:`prepare`, :meth:`forward`, and :meth:`labels_of` or :meth:`probabilities_of`.
@@ -89,7 +89,7 @@ class Predictor:
 
     Attributes:
         num_classes: number of classes.
-        classes: their :class:`~pytorch_icnet.classes.ClassTable`, with ``names`` and ``palette``.
+        classes: their :class:`~pytorch_icnet.datasets.classes.ClassTable`, with ``names`` and ``palette``.
         device: where the network runs.
         module: the network.
         rule: how images become blobs, and scores label maps.
@@ -107,12 +107,12 @@ class Predictor:
         backend: str = "auto",
         native: bool = False,
         input_size: Size | None = None,
-        pixels: Pixels | None = None,
+        pixels: Normalization | None = None,
         threads: int | None = None,
         classes: ClassTable | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.device = console.device(device) if isinstance(device, str) else device
+        self.device = find_device(device) if isinstance(device, str) else device
         self.precision, self.backend, self.native, self.threads = precision, backend, native, threads
         self._cache_dir = cache_dir
         source = weights_or_module
@@ -120,8 +120,8 @@ class Predictor:
         self.num_classes = _classes_of(self.module, classes)
         self.classes = classes or plain_table(self.num_classes)
         name = "native" if native else getattr(self.module, "protocol", "official")
-        self.rule: Rule = rule(name, _feeding(self.module, input_size, pixels))
-        if input_size is not None and not self.rule.one_size:
+        self.recipe: InferenceRecipe = inference_recipe(name, _feeding(self.module, input_size, pixels))
+        if input_size is not None and not self.recipe.one_size:
             raise InputError(f"an input size is without meaning for the rule {name!r}, which keeps images' own shape")
         self._engines: OrderedDict[Size, Engine] = OrderedDict()
         self._lock = Lock()
@@ -151,7 +151,7 @@ class Predictor:
         Of the first view, where the rule has several. Label maps are not made of them, but of the probabilities.
         """
         scored = self.forward(self.prepare(rgb))
-        resized = to_image(scored.logits[0].full(), scored.size, align_corners=False)
+        resized = resize_scores(scored.logits[0].full(), scored.size, align_corners=False)
         return np.asarray(resized.cpu().numpy(), np.float32)
 
     def sliding(self, rgb: Bytes, window: Size, overlap: float | tuple[int, int] = OVERLAP) -> Floats:
@@ -185,7 +185,7 @@ class Predictor:
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise ValueError(f"expected an image of HxWx3, uint8, not {rgb.dtype} of shape {tuple(rgb.shape)}")
         size = (rgb.shape[0], rgb.shape[1])
-        views = self.rule.views(size)
+        views = self.recipe.inputs(size)
         for height, width in (view.size for view in views):
             if height * width > MAX_INPUT:
                 raise InputError(
@@ -204,11 +204,11 @@ class Predictor:
 
     def labels_of(self, scored: Scored) -> Bytes:
         """The label map, uint8 HxW, at the image's size."""
-        return at_size(self.rule.labels(scored.logits, scored.size), scored.size)
+        return at_size(self.recipe.labels(scored.logits, scored.size), scored.size)
 
     def probabilities_of(self, scored: Scored) -> Floats:
         """The class probabilities, float32 CxHxW, at the image's size."""
-        found = self.rule.probabilities(scored.logits, scored.size)
+        found = self.recipe.probabilities(scored.logits, scored.size)
         if found.shape[:2] != scored.size:
             found = imresize(found, scored.size, "nearest")
         return np.ascontiguousarray(found.transpose(2, 0, 1))
@@ -252,7 +252,7 @@ class Predictor:
             cache_dir=self._cache_dir,
         )
 
-    def _logits(self, view: View, blob: torch.Tensor) -> Logits:
+    def _logits(self, view: ModelInput, blob: torch.Tensor) -> Logits:
         ready = self.engine(view.size)
         scores = ready(blob)
         if not isinstance(scores, torch.Tensor) or scores.dim() != 4 or scores.shape[1] != self.num_classes:
@@ -281,16 +281,16 @@ def next_legal(size: Size) -> Size:
     return height, width
 
 
-def _feeding(module: nn.Module, input_size: Size | None, pixels: Pixels | None) -> Feeding:
+def _feeding(module: nn.Module, input_size: Size | None, pixels: Normalization | None) -> InputSpec:
     own = getattr(module, "input_size", None)
     chosen = input_size or own
     if isinstance(module, ICNet):
         if input_size is not None:
             check_size(*input_size)
-        feeding = Feeding(pixels=pixels or CAFFE, fit=next_legal)
+        spec = InputSpec(pixels=pixels or CAFFE, fit=next_legal)
     else:
-        feeding = Feeding(pixels=pixels or getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
-    return feeding if chosen is None else replace(feeding, input_size=(int(chosen[0]), int(chosen[1])))
+        spec = InputSpec(pixels=pixels or getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
+    return spec if chosen is None else replace(spec, input_size=(int(chosen[0]), int(chosen[1])))
 
 
 def _classes_of(module: nn.Module, classes: ClassTable | None) -> int:

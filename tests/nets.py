@@ -14,7 +14,7 @@ from torch import nn
 
 from prototxt import Net, write_weights
 from pytorch_icnet import ICNet
-from pytorch_icnet.caffe_weights import fitting_net
+from pytorch_icnet.weights.caffe import fitting_net
 
 
 def seeded(**options: Any) -> ICNet:

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytorch_icnet.imaging.palette import IGNORED
-from pytorch_icnet.imaging.pixels import PIXELS
+from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 
-from .recipes import Data
+from .recipes.recipe import Data
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -31,7 +31,7 @@ class Augmentation:
 
     def __init__(self, options: Data, *, random: bool = True) -> None:
         self.options, self.random = options, random
-        self.pixels = PIXELS[options.pixels]
+        self.pixels = NORMALIZATIONS[options.pixels]
 
     def __call__(self, rgb: Bytes, labels: Bytes, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """One sample.

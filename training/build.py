@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
-from pytorch_icnet.checkpoints import Checkpoint, read_checkpoint
-from pytorch_icnet.relatives import mmseg
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.mmseg import MMSegICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from pytorch_icnet.variants import mmseg
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
+from pytorch_icnet.variants.semseg import SemSegICNet
+from pytorch_icnet.weights.checkpoints import Checkpoint, read_checkpoint
 
-from .recipes import Recipe
-from .relatives import load_into
+from .recipes.recipe import Recipe
+from .variants import load_into
 
 Network = ICNet | LiminnICNet | MMSegICNet | SemSegICNet
 """What can be trained: networks with ``cascade_scores``."""

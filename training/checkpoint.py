@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 
 from .build import Network
 
@@ -23,7 +23,7 @@ VERSION = 1
 
 def write_state(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Write a training's state, whole or not at all: tensors, numbers, texts, lists and dicts of them."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save({"version": VERSION, **state}, temporary)
 
 

@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 import click
 import torch
 
-from evaluation.class_files import read_table
-from evaluation.classes import CITYSCAPES_TABLE
-from evaluation.distributed import Group, processes
-from evaluation.labels import KINDS
-from evaluation.lists import data_root
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet import ICNet, console
+from evaluation.data.labels import KINDS
+from evaluation.data.lists import data_root
+from evaluation.run.distributed import Group, processes
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet import ICNet
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.tables import read_table
 from pytorch_icnet.icnet import check_size
+from pytorch_icnet.runtime.devices import device_name, find_device
 
 if TYPE_CHECKING:
-    from .recipes import Recipe
+    from .recipes.recipe import Recipe
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -70,10 +72,10 @@ def main(
     The results are OUT/best.safetensors and OUT/last.safetensors, which every command takes, OUT/log.csv, and
     OUT/last.pt, with which --resume goes on.
     """
-    chosen = console.device(device)
+    chosen = find_device(device)
     if measure_memory:
         costs = _measure(chosen, options["recipe_name"], options["changes"], size, batch)
-        _write_json(json_file, {"device": console.device_name(chosen), "costs": costs, "versions": console.versions()})
+        _write_json(json_file, {"device": device_name(chosen), "costs": costs, "versions": console.versions()})
         return
     with processes(chosen.type, timeout) as group:
         if group.device != "cpu":
@@ -82,7 +84,7 @@ def main(
             _train_supervisely(chosen, group, supervisely, options)
         else:
             _train(chosen, group, **options)
-        if group.leads:
+        if group.is_main:
             from .summary import summary
 
             _write_json(json_file, summary(options["out"]))
@@ -90,7 +92,7 @@ def main(
 
 def _write_json(path: Path | None, results: dict[str, Any]) -> None:
     if path is not None:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -103,7 +105,7 @@ def _measure(
     from .validate import input_size_for
 
     sizes = memory.SIZES if size is None else (size,)
-    click.echo(f"{console.device_name(device)}: the peak while training, {memory.TIMED} iterations timed")
+    click.echo(f"{device_name(device)}: the peak while training, {memory.TIMED} iterations timed")
     click.echo(memory.HEADER)
     costs = []
     for wanted in sizes:
@@ -155,9 +157,9 @@ def _train(
     where = data_root(root)
     table = CITYSCAPES_TABLE if classes is None else read_table(classes)
     source = source_of(where, list_file, table=table, label_kind=label_kind)
-    held_out = None
+    val_source = None
     if val_list != "none" and (val_list is not None or list_file is None):
-        held_out = source_of(where, val_list, split="val", table=table, label_kind=label_kind)
+        val_source = source_of(where, val_list, split="val", table=table, label_kind=label_kind)
     check_free(out, resume)
     begin = start(recipe, table.num_classes, weights)
     if input_size is not None and on_grid:
@@ -165,15 +167,15 @@ def _train(
     if input_size is not None:
         begin.model.input_size = input_size
     elif weights is None and on_grid:
-        shape = (held_out or source).read(0)[1].shape
+        shape = (val_source or source).read(0)[1].shape
         begin.model.input_size = input_size_for((shape[0], shape[1]))
-    if group.leads:
-        click.echo(f"{len(source.entries)} images, {table.num_classes} classes, {console.device_name(device)}")
+    if group.is_main:
+        click.echo(f"{len(source.entries)} images, {table.num_classes} classes, {device_name(device)}")
         if weights is not None:
             click.echo(begin.table())
-    job = Job(recipe, source, held_out, device, group, resume, max_iterations, click.echo)
+    job = Job(recipe, source, val_source, device, group, resume, max_iterations, click.echo)
     kept = job.train(begin, out) if prune is None else job.compress(begin, out, prune, prune_steps)
-    if group.leads and to_caffe and isinstance(kept, ICNet):
+    if group.is_main and to_caffe and isinstance(kept, ICNet):
         for path in write_caffe_models(out, "icnet", kept):
             click.echo(path)
 
@@ -189,7 +191,7 @@ def _train_supervisely(device: torch.device, group: Group, config: Path, options
     _recipe("supervisely", options["changes"])
     from pytorch_icnet.supervisely import read_project, read_train_config
 
-    from .supervisely import on_gpus, train
+    from .supervisely.job import on_gpus, train
 
     settings = read_train_config(config)
     train(
@@ -208,7 +210,7 @@ def _train_supervisely(device: torch.device, group: Group, config: Path, options
 
 def _recipe(name: str, changes: tuple[str, ...]) -> Recipe:
     try:
-        from .recipes import read_recipe
+        from .recipes.recipe import read_recipe
     except ImportError as error:
         raise InputError(f"recipes need PyYAML ({error}): pip install 'pytorch-icnet[train]'") from error
     return read_recipe(name, changes)

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from evaluation.classes import CITYSCAPES_TABLE, ClassTable
-from evaluation.labels import find_label, read_truth
-from evaluation.lists import Entry, ImageList, cityscapes_list, locate, read_list
-from prototxt.errors import InputError
+from evaluation.data.labels import find_label, read_truth
+from evaluation.data.lists import Entry, ImageList, cityscapes_list, locate, read_list
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable
 from pytorch_icnet.imaging.images import read_image
 
 from .augment import Augmentation
@@ -92,9 +92,9 @@ def source_of(
 
     Args:
         root: where paths start.
-        list_file: see :func:`evaluation.lists.read_list`; None: all images of the split.
+        list_file: see :func:`evaluation.data.lists.read_list`; None: all images of the split.
         split: "train" or "val", without a list.
-        table, label_kind: see :func:`evaluation.labels.read_truth`.
+        table, label_kind: see :func:`evaluation.data.labels.read_truth`.
 
     Raises:
         InputError: no images, or some without labels.

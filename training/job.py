@@ -10,17 +10,17 @@ from typing import cast
 
 import torch
 
-from evaluation.distributed import Group
-from prototxt.errors import InputError
+from evaluation.run.distributed import Group
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
-from pytorch_icnet.checkpoints import read_checkpoint
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .build import Network, Start
 from .data import Source
 from .log import Log
 from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
 from .prune import kept_channels, pruned, step_rates
-from .recipes import Recipe
+from .recipes.recipe import Recipe
 from .signals import Stop
 
 
@@ -38,7 +38,7 @@ def run_logged(trainer: Trainer, until: int | None = None) -> None:
     """
     train = trainer.recipe.train
     stop_at = min(until or train.iterations, train.iterations)
-    log = Log(trainer.out if trainer.group.leads else None, stop_at, trainer.iteration, train.log_every)
+    log = Log(trainer.out if trainer.group.is_main else None, stop_at, trainer.iteration, train.log_every)
     with Stop() as stop:
         try:
             trainer.run(stop, log, stop_at)
@@ -53,7 +53,7 @@ class Job:
     """What all trainings of a run have in common.
 
     Attributes:
-        recipe, source, held_out, device, group: see :class:`training.loop.Trainer`.
+        recipe, source, val_source, device, group: see :class:`training.loop.Trainer`.
         resume: go on with what is there already.
         until: the last iteration; None: the recipe's.
         show: is given lines for the user.
@@ -61,7 +61,7 @@ class Job:
 
     recipe: Recipe
     source: Source
-    held_out: Source | None = None
+    val_source: Source | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     group: Group = field(default_factory=Group)
     resume: bool = False
@@ -81,12 +81,12 @@ class Job:
         state = out / LAST
         self.group.total(0)  # no process writes before all have looked
         trainer = Trainer(
-            self.recipe, begin, self.source, out, held_out=self.held_out, device=self.device, group=self.group
+            self.recipe, begin, self.source, out, val_source=self.val_source, device=self.device, group=self.group
         )
         if state.exists():
             trainer.resume(state)
         run_logged(trainer, self.until)
-        if self.group.leads:
+        if self.group.is_main:
             self.show(f"{out}: {trainer.iteration} iterations")
         self.group.total(0)  # the leading process has written
         best = out / BEST_WEIGHTS
@@ -108,7 +108,7 @@ class Job:
         wanted = [kept_channels(net, share) for share in step_rates(rate, steps)]
         for number, kept in enumerate(wanted, start=1):
             smaller = pruned(net, kept).train()
-            if self.group.leads:
+            if self.group.is_main:
                 share = _parameters(smaller) / _parameters(net)
                 self.show(f"step {number} of {steps}: {_parameters(smaller):,} parameters, {share:.1%} of before")
             new = begin.new if number == 1 else ()

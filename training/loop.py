@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from evaluation.distributed import Group
-from prototxt.errors import InputError
+from evaluation.run.distributed import Group
+from icnet_common.errors import InputError
 
 from . import build
 from .augment import Augmentation
@@ -24,7 +24,7 @@ from .checkpoint import generators, read_state, restore_generators, write_state,
 from .data import Batch, Corrupted, Numbers, Samples, Source, loader
 from .log import Log, Row
 from .losses import CascadeLoss
-from .recipes import Recipe
+from .recipes.recipe import Recipe
 from .schedules import schedule_of
 from .signals import Stop
 from .validate import Validation, validate
@@ -63,7 +63,7 @@ class Trainer:
         begin: the net, see :func:`training.build.start`.
         source: images to learn from.
         out: folder of the checkpoints and logs; ``last.pt``, ``last.safetensors``, ``best.safetensors``, ``log.csv``.
-        held_out: images to validate with; None: never.
+        val_source: images to validate with; None: never.
         device: where to compute.
         group: the processes of this training.
     """
@@ -75,11 +75,11 @@ class Trainer:
         source: Source,
         out: Path,
         *,
-        held_out: Source | None = None,
+        val_source: Source | None = None,
         device: torch.device | None = None,
         group: Group | None = None,
     ) -> None:
-        self.recipe, self.out, self.held_out = recipe, out, held_out
+        self.recipe, self.out, self.val_source = recipe, out, val_source
         self.device, self.group = device or torch.device("cpu"), group or Group()
         self.samples = Samples(source, Augmentation(recipe.data), recipe.train.seed, recipe.data.allow_corrupted)
         self.corrupted = Corrupted(recipe.data.allow_corrupted)
@@ -210,20 +210,20 @@ class Trainer:
         return self.average.module
 
     def _validate(self, log: Log) -> Validation | None:
-        if self.held_out is None:
+        if self.val_source is None:
             return None
-        found: Validation = self.group.together(lambda: validate(self.kept, self.held_out, self.device, self.group))  # type: ignore[arg-type]
+        found: Validation = self.group.collective(lambda: validate(self.kept, self.val_source, self.device, self.group))  # type: ignore[arg-type]
         self.schedule.observe(found.loss)
         log.validation(self.iteration, found)
         if found.mean_iou > self.best:
             self.best = found.mean_iou
-            if self.group.leads:
+            if self.group.is_main:
                 write_weights_file(self.out / BEST_WEIGHTS, self.kept, self._notes())
         return found
 
     def save(self) -> None:
         """Write the last weights and the state of the training."""
-        if not self.group.leads:
+        if not self.group.is_main:
             return
         write_weights_file(self.out / LAST_WEIGHTS, self.kept, self._notes())
         write_state(

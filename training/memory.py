@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
-from prototxt.errors import InputError
-from pytorch_icnet.known_weights import RELATIVES
+from icnet_common.errors import InputError
+from pytorch_icnet.weights.known import VARIANTS
 
 from .build import Start, new_net
 from .data import Batch, Source
 from .loop import Trainer
-from .recipes import Recipe
+from .recipes.recipe import Recipe
 
 SIZES = ((832, 832), (1025, 2049))
 """Heights and widths that are measured: mmsegmentation's crop, and ICNet's images of Cityscapes."""
@@ -114,7 +114,7 @@ def line(network: str, cost: Cost) -> str:
     """A line below :data:`HEADER`; GB are 2**30 bytes. Where it applies, with what mmsegmentation published."""
     near = all(abs(a - b) <= 1 for a, b in zip(cost.size, PUBLISHED_SIZE, strict=True))
     comparable = near and cost.batch == PUBLISHED_BATCH
-    known = [weights for weights in RELATIVES if weights.training_gb is not None and comparable]
+    known = [weights for weights in VARIANTS if weights.training_gb is not None and comparable]
     published = ", ".join(f"{weights.net} {weights.training_gb:.2f}" for weights in known)
     size = f"{cost.size[0]}x{cost.size[1]}"
     text = f"{network:<12}{size:>12}{cost.batch:>7}{cost.peak / 2**30:>10.2f}{cost.seconds:>13.2f}  {published}"

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet import console
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
 Curve = tuple[list[int], list[float]]
 """Iterations, and the values at them."""
@@ -82,7 +82,7 @@ def main(log: Path, output: Path | None) -> None:
     kind = output.suffix.removeprefix(".").lower()
     if kind not in known:
         raise InputError(f"{output}: no kind of image; expected {', '.join(sorted(known))}")
-    with whole_file(output) as temporary:
+    with atomic_write(output) as temporary:
         figure.savefig(temporary, format=kind, metadata={"Date": None} if kind == "svg" else None)
     click.echo(output)
 

@@ -17,7 +17,7 @@ import torch
 from scipy.cluster.hierarchy import DisjointSet
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 
 _SMALLEST_INPUT = (33, 33)

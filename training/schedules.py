@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
-from . import recipes
+from .recipes import recipe
 
 
 class Schedule(ABC):
@@ -75,7 +75,7 @@ class Plateau(Schedule):
         self.best, self.waited, self.current = float(state["best"]), int(state["waited"]), float(state["current"])
 
 
-def schedule_of(recipe: recipes.Recipe) -> Schedule:
+def schedule_of(recipe: recipe.Recipe) -> Schedule:
     """The schedule that a recipe names."""
     chosen, base = recipe.schedule, recipe.optimizer.lr
     if chosen.name == "constant":

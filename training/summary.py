@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from pytorch_icnet import console
+from icnet_common import console
 
 from .log import FIELDS
 

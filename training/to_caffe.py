@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from converter.export.caffe import same_bits
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 from prototxt import write_net, write_weights
-from prototxt.errors import InputError
-from prototxt.files import whole_file
 from pytorch_icnet import ICNet
-from pytorch_icnet.caffe_weights import fitting_net, resized_net
-from pytorch_icnet.checkpoints import read_checkpoint
 from pytorch_icnet.icnet import folded
+from pytorch_icnet.weights.caffe import fitting_net, resized_net
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 Blobs = dict[str, list[NDArray[np.float32]]]
 
@@ -54,7 +54,7 @@ def write_caffe_model(prototxt: str | os.PathLike[str], caffemodel: str | os.Pat
     blobs = caffe_blobs(model)
     net = resized_net(fitting_net(blobs, os.fspath(caffemodel)), model.input_size, model.pyramid)
     with ExitStack() as files:
-        text, weights = files.enter_context(whole_file(prototxt)), files.enter_context(whole_file(caffemodel))
+        text, weights = files.enter_context(atomic_write(prototxt)), files.enter_context(atomic_write(caffemodel))
         write_net(text, net)
         write_weights(weights, net, blobs)
         found = read_checkpoint(weights).state

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evaluation.distributed import Group
 from evaluation.network import Network
-from evaluation.protocols import Prediction, Settings, Tally, Truth, protocol
+from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
+from evaluation.run.distributed import Group
 from pytorch_icnet.icnet import legal_sizes
 
 from .build import Network as Trainable
@@ -55,15 +55,15 @@ def validate(model: Trainable, source: Source, device: torch.device, group: Grou
     for index in group.share(range(len(source.entries))):
         rgb, labels = source.read(index)
         size = (labels.shape[0], labels.shape[1])
-        views = own.views(size)
+        views = own.inputs(size)
         logits = [network.logits(view.blob(rgb), view) for view in views]
         prediction: Prediction = own.finish(logits, size)
-        tally.add(index, own.measure(prediction, Truth(labels), source.entries[index].image))
+        tally.add(index, own.measure(prediction, GroundTruth(labels), source.entries[index].image))
         losses.append(float(criterion([logits[0].planes[None]], torch.from_numpy(labels)[None])))
     shares = group._all((tally.as_data(), losses))
     total = own.tally()
     for data, _ in shares:
-        total.merge(Tally.from_data(own, data))
+        total.merge(MetricAccumulator.from_data(own, data))
     result = total.result()
     return Validation(
         result["mean_iou"], result["pixel_accuracy"], float(np.mean([x for _, each in shares for x in each]))

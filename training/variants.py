@@ -1,4 +1,4 @@
-"""What a training of ICNet's relatives starts from: a file of the whole network, or of its ResNet alone."""
+"""What a training of ICNet's variants starts from: a file of the whole network, or of its ResNet alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
-from pytorch_icnet.relatives.mmseg import ALIAS, BACKBONE
+from icnet_common.errors import InputError
+from pytorch_icnet.variants.mmseg import ALIAS, BACKBONE
 
 BACKBONES: Mapping[str, str] = MappingProxyType({"mmseg": BACKBONE, "liminn": "pretrained."})
 """Under which the keys of a network hold its ResNet, by the network's ``protocol``."""

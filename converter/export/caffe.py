@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 from torch import fx
 
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 from prototxt import read_net, read_weights, write_net, write_weights
-from prototxt.errors import InputError
-from prototxt.files import whole_file
 
 from ..graph import translate
 from ..match import Weights
@@ -32,7 +32,7 @@ def write_caffe(prototxt: str | os.PathLike[str], caffemodel: str | os.PathLike[
             files cannot be written.
     """
     net, blobs = net_of(graph), blobs_of(graph)
-    with whole_file(prototxt) as text, whole_file(caffemodel) as weights:
+    with atomic_write(prototxt) as text, atomic_write(caffemodel) as weights:
         write_net(text, net)
         write_weights(weights, net, blobs)
         _check(graph, text, weights, os.fspath(caffemodel))

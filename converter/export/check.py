@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import fx
 
+from icnet_common.errors import InputError
 from prototxt import Net
-from prototxt.errors import InputError
 
 from ..compare import differences, first_diverging, worst
 from ..verify import seeded_inputs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .program import Program, Run, Written, write_program
 

@@ -17,9 +17,9 @@ import torch
 from torch import fx
 from torch.export import Dim, ExportedProgram
 
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 from prototxt import Net
-from prototxt.errors import InputError
-from prototxt.files import whole_file
 
 from ..errors import LayerError
 from ..record import original_net
@@ -80,7 +80,7 @@ def write_program(
     net = original_net(graph)
     for candidate in _candidates(graph, net):
         try:
-            with whole_file(path) as temporary, _quietly():
+            with atomic_write(path) as temporary, _quietly():
                 program = candidate()
                 run = write(program, temporary)
                 tried = [dataclasses.replace(net, inputs=shapes) for shapes in program.trials]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import torch
 
-from prototxt.files import whole_file
+from icnet_common.files import atomic_write
 
 
 def save_pth(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor]) -> None:
@@ -22,5 +22,5 @@ def save_pth(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor]) ->
     Raises:
         InputError: the file cannot be written.
     """
-    with whole_file(path) as temporary, temporary.open("wb") as stream:  # a stream, lest the file's name goes into it
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:  # a stream, lest the file's name goes into it
         torch.save({key: value.detach() for key, value in state.items()}, stream)

@@ -14,11 +14,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import fx
 
+from icnet_common.errors import InputError, PrototxtError, WeightsError
+from icnet_common.files import atomic_write
 from prototxt import Layer, net_text, read_net
-from prototxt.errors import InputError, PrototxtError, WeightsError
-from prototxt.files import whole_file
 
-from ..blobs import Blobs, Owner, Shape
+from ..blobs import Blobs, Shape, SharedParameter
 from ..graph import build
 from ..match import Match
 from ..record import net_of
@@ -47,7 +47,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor], 
     """
     tensors, ties = untied(state)
     text = json.dumps({**metadata, "ties": ties} if ties else dict(metadata), sort_keys=True)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(tensors, temporary, {"format": "pt", METADATA_KEY: text})
         except SafetensorError as error:
@@ -157,14 +157,14 @@ class _Blanks:
 
     def __init__(self, room: int, source: str) -> None:
         self.room, self.source = room, source
-        self._owners: dict[str, Owner] = {}
+        self._owners: dict[str, SharedParameter] = {}
 
     def of(self, layer: Layer) -> Blobs:
         return _Blank(self, layer, self._owners)
 
 
 class _Blank(Blobs):
-    def __init__(self, blanks: _Blanks, layer: Layer, owners: dict[str, Owner]) -> None:
+    def __init__(self, blanks: _Blanks, layer: Layer, owners: dict[str, SharedParameter]) -> None:
         super().__init__(layer.name, specs=layer.param_specs, owners=owners)
         self._blanks = blanks
 

@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.imaging.images import read_image
 
-from .labels import read_truth
-from .lists import Entry, locate
-from .mistakes import MISTAKES, Bytes, DoesNotApply, Fed, Finish, Mistake, official_view
-from .network import Network
-from .protocols import Logits, Settings
-from .score import ImageScore, Labels, score_image
+from ..data.labels import read_truth
+from ..data.lists import Entry, locate
+from ..network import Network
+from ..protocols import Logits, Settings
+from ..scoring import ImageScore, Labels, score_image
+from .common_errors import MISTAKES, Bytes, DoesNotApply, Fed, Finish, Mistake, official_view
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -34,7 +34,7 @@ class Finding:
     """0 to 1; None where the mistake could not be made."""
     pixel_accuracy: float | None
     changed: float | None
-    """Share of the pixels that get another label, 0 to 1; None where the label maps are of another size."""
+    """ShardResult of the pixels that get another label, 0 to 1; None where the label maps are of another size."""
     note: str = ""
     """Why the mistake could not be made."""
 
@@ -88,7 +88,7 @@ def audit(
         entries: lines of a list with labels; a few of them say enough.
         data_root: the folder that the list's paths start from.
         mistakes: which to make.
-        label_kind: see :func:`evaluation.labels.read_truth`.
+        label_kind: see :func:`evaluation.data.labels.read_truth`.
         progress: is told of each image before it is worked on.
 
     Raises:

@@ -16,16 +16,16 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from pytorch_icnet.datasets.palette import IGNORED
 from pytorch_icnet.imaging import imresize
-from pytorch_icnet.imaging.palette import IGNORED
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET
+from pytorch_icnet.imaging.inputs import pillow_nearest
+from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET
 
-from .protocols import Logits, Settings, View
-from .protocols.areas import nanmean, ratio
-from .protocols.base import to_image
-from .protocols.official import Official
-from .protocols.views import pillow_nearest
-from .score import ImageScore, Labels, Scores
+from ..protocols import Logits, ModelInput, Settings
+from ..protocols.areas import nanmean, ratio
+from ..protocols.base import resize_scores
+from ..protocols.official import Official
+from ..scoring import ImageScore, Labels, Scores
 
 Bytes = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -49,9 +49,9 @@ class Fed:
     """What is done to the network meanwhile."""
 
 
-def official_view(settings: Settings) -> View:
+def official_view(settings: Settings) -> ModelInput:
     """How the official protocol feeds an image."""
-    return Official(settings).views(settings.input_size)[0]
+    return Official(settings).inputs(settings.input_size)[0]
 
 
 def _official(settings: Settings, rgb: Bytes) -> torch.Tensor:
@@ -136,7 +136,7 @@ def _stride_on_3x3(network: nn.Module) -> Iterator[None]:
 
 
 def _not_antialiased(settings: Settings, logits: Logits, size: Size) -> Labels:
-    return _maximum(to_image(logits.full().softmax(0), size, align_corners=False))
+    return _maximum(resize_scores(logits.full().softmax(0), size, align_corners=False))
 
 
 def _logits_resized(settings: Settings, logits: Logits, size: Size) -> Labels:
@@ -145,11 +145,11 @@ def _logits_resized(settings: Settings, logits: Logits, size: Size) -> Labels:
 
 
 def _straight(settings: Settings, logits: Logits, size: Size) -> Labels:
-    return _maximum(to_image(logits.planes, size, align_corners=True))
+    return _maximum(resize_scores(logits.planes, size, align_corners=True))
 
 
 def _corners_not_aligned(settings: Settings, logits: Logits, size: Size) -> Labels:
-    return _maximum(to_image(logits.planes, size, align_corners=False))
+    return _maximum(resize_scores(logits.planes, size, align_corners=False))
 
 
 def _nearest(settings: Settings, logits: Logits, size: Size) -> Labels:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, INSTANCES, ClassTable
 from pytorch_icnet.imaging.images import ImageError, read_ids, read_label_map
 
-from .classes import CITYSCAPES_TABLE, INSTANCES, ClassTable
+from ..protocols import GroundTruth
 from .polygons import draw
-from .protocols import Truth
 
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]
@@ -63,7 +63,7 @@ def read_truth(
     *,
     instances: bool = False,
     kind: str | None = None,
-) -> Truth:
+) -> GroundTruth:
     """The labels of an image.
 
     Args:
@@ -85,11 +85,11 @@ def read_truth(
     if kind == "trainIds":
         train_ids = read_label_map(found)
         table.check_train_ids(train_ids, found)
-        return Truth(train_ids, *_instances_beside(found, table)) if instances else Truth(train_ids)
+        return GroundTruth(train_ids, *_instances_beside(found, table)) if instances else GroundTruth(train_ids)
     label_ids, instance_ids = _read_ids(found, kind, table)
     if instances and instance_ids is None:
         instance_ids = _instances_beside(found, table)[1]
-    return Truth(table.train_ids(label_ids, found), label_ids, instance_ids)
+    return GroundTruth(table.train_ids(label_ids, found), label_ids, instance_ids)
 
 
 def _siblings(path: Path) -> dict[str, Path]:

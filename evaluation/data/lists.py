@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 ROOT_VARIABLE = "CITYSCAPES_DATASET"
 """The environment variable by which cityscapesScripts, too, find the data."""
@@ -100,7 +100,7 @@ def cityscapes_list(root: str | os.PathLike[str], split: str = "val") -> ImageLi
     """The images of a split of Cityscapes, as they lie below ``root``, in the order of their names.
 
     Labels are trainIds where they are there, and the form that is there where they are not; see
-    :func:`evaluation.labels.read_truth`. The test split has none, since its label files are empty.
+    :func:`evaluation.data.labels.read_truth`. The test split has none, since its label files are empty.
 
     Raises:
         InputError: ``leftImg8bit/<split>`` is not there or holds no images.

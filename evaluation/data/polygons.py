@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
-from pytorch_icnet import pillow
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import INSTANCES, ClassTable
+from pytorch_icnet.imaging import pillow
 from pytorch_icnet.imaging.images import MAX_PIXELS
-
-from .classes import INSTANCES, ClassTable
 
 _GROUP = "group"
 """What an object's label ends with where single instances could not be told apart."""
@@ -26,7 +25,7 @@ _GROUP = "group"
 _MAX_BYTES = 1 << 22
 _MAX_COORDINATE = 1 << 20
 _MAX_WORK = 1 << 31
-"""Pixels and edges that drawing may visit; Cityscapes' own files stay below a tenth of it."""
+"""Normalization and edges that drawing may visit; Cityscapes' own files stay below a tenth of it."""
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.imaging.inputs import ModelInput
 
-from .base import Logits, Prediction, Protocol, Settings, Truth
+from .base import GroundTruth, Logits, Prediction, Protocol, Settings
 from .cityscapes import Cityscapes
 from .liminn import Liminn
 from .mmseg import MULTI_SCALE, MMSeg
 from .official import Official
-from .result import Figure, Result, Table
+from .result import Metric, Result, Table
 from .semseg import SemSeg
 from .supervisely import Supervisely
-from .tally import Record, Tally
-from .views import View
+from .tally import ImageStats, MetricAccumulator
 
 PROTOCOLS: Mapping[str, type[Protocol]] = MappingProxyType(
     {each.name: each for each in (Official, MMSeg, Liminn, SemSeg, Supervisely, Cityscapes)}
@@ -28,17 +28,17 @@ __all__ = [
     "DEFAULT",
     "MULTI_SCALE",
     "PROTOCOLS",
-    "Figure",
+    "GroundTruth",
+    "ImageStats",
     "Logits",
+    "Metric",
+    "MetricAccumulator",
+    "ModelInput",
     "Prediction",
     "Protocol",
-    "Record",
     "Result",
     "Settings",
     "Table",
-    "Tally",
-    "Truth",
-    "View",
     "protocol",
 ]
 

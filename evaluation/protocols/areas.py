@@ -7,15 +7,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.imaging.palette import IGNORED
+from pytorch_icnet.datasets.palette import IGNORED
 
-from ..score import Counts, ImageScore
+from ..scoring import Counts, ImageScore
 
 Doubles = npt.NDArray[np.float64]
 
 
 class Areas(NamedTuple):
-    """Pixels per class, int64 (classes,), where the label is not ignored."""
+    """Normalization per class, int64 (classes,), where the label is not ignored."""
 
     intersection: Counts
     """Of the class in label and prediction."""

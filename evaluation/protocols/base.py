@@ -2,10 +2,10 @@
 
 A run drives any number of protocols over the same list. For one image::
 
-    views = {view for protocol in protocols for view in protocol.views(size)}      # equal views are equal keys:
+    views = {view for protocol in protocols for view in protocol.inputs(size)}      # equal views are equal keys:
     logits = {view: Logits(net(view.blob(rgb))[0].cpu(), view.size) for view in views}    # one forward pass each
     for protocol in protocols:
-        prediction = protocol.finish([logits[view] for view in protocol.views(size)], size)
+        prediction = protocol.finish([logits[view] for view in protocol.inputs(size)], size)
         record = protocol.measure(prediction, truth, name)                         # plain numbers, safe in threads
 
 and for the list::
@@ -26,31 +26,31 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.imaging.rules import Feeding, Floats, Logits, Rule, at_size, to_image
-from pytorch_icnet.imaging.views import Size, View
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable
+from pytorch_icnet.imaging.inputs import ModelInput, Size
+from pytorch_icnet.imaging.recipes import Floats, InferenceRecipe, InputSpec, Logits, at_size, resize_scores
 
-from ..classes import CITYSCAPES_TABLE, ClassTable
-from ..score import Counts, ImageScore, Labels
+from ..scoring import Counts, ImageScore, Labels
 from .areas import areas
-from .result import Figure, Result, Table
-from .tally import Record, Tally
+from .result import Metric, Result, Table
+from .tally import ImageStats, MetricAccumulator
 
 __all__ = [
     "Counts",
     "Floats",
+    "GroundTruth",
     "ImageScore",
+    "ImageStats",
     "Labels",
     "Logits",
+    "MetricAccumulator",
+    "ModelInput",
     "Prediction",
     "Protocol",
-    "Record",
     "Result",
     "Settings",
     "Size",
-    "Tally",
-    "Truth",
-    "View",
-    "to_image",
+    "resize_scores",
 ]
 
 CITYSCAPES_SIZE = (1024, 2048)
@@ -58,7 +58,7 @@ CITYSCAPES_SIZE = (1024, 2048)
 
 
 @dataclass(frozen=True)
-class Settings(Feeding):
+class Settings(InputSpec):
     """What protocols are told of the run."""
 
     table: ClassTable = CITYSCAPES_TABLE
@@ -84,7 +84,7 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Truth:
+class GroundTruth:
     """The labels of an image; what a protocol needs of them says :attr:`Protocol.needs_instances`."""
 
     train_ids: Labels
@@ -105,58 +105,58 @@ class Protocol(ABC):
     needs_instances: ClassVar[bool] = False
     """Whether it scores label ids and instance ids instead of trainIds."""
 
-    predicts: ClassVar[type[Rule]]
+    predicts: ClassVar[type[InferenceRecipe]]
     """What makes the label maps."""
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
-        self.rule = self.predicts(self.settings)
+        self.recipe = self.predicts(self.settings)
 
     @property
     def num_classes(self) -> int:
         return self.settings.num_classes
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        """See :meth:`pytorch_icnet.imaging.rules.Rule.views`."""
-        return self.rule.views(size)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        """See :meth:`pytorch_icnet.imaging.recipes.InferenceRecipe.inputs`."""
+        return self.recipe.inputs(size)
 
     def label_size(self, size: Size) -> Size:
         """The size of the label map that is scored for an image of ``size``."""
-        return self.rule.label_size(size)
+        return self.recipe.label_size(size)
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        """See :meth:`pytorch_icnet.imaging.rules.Rule.probabilities`."""
-        return self.rule.probabilities(logits, size)
+        """See :meth:`pytorch_icnet.imaging.recipes.InferenceRecipe.probabilities`."""
+        return self.recipe.probabilities(logits, size)
 
     def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
         """The label map; arguments as for :meth:`probabilities`."""
-        return Prediction(self.rule.labels(logits, size))
+        return Prediction(self.recipe.labels(logits, size))
 
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+    def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:
         """What an image adds to the figures.
 
         Args:
             prediction: see :meth:`finish`; or read back from a file, ``Prediction(labels)``.
-            truth: see :func:`evaluation.labels.read_truth`.
+            truth: see :func:`evaluation.data.labels.read_truth`.
             name: the image's path in the list.
 
         Raises:
             InputError: the label map and the labels cannot be compared.
         """
-        return Record.of(name, prediction.labels, truth.train_ids)
+        return ImageStats.of(name, prediction.labels, truth.train_ids)
 
-    def tally(self) -> Tally:
+    def tally(self) -> MetricAccumulator:
         """An empty tally of this protocol."""
-        return Tally(self)
+        return MetricAccumulator(self)
 
-    def image_score(self, record: Record) -> ImageScore:
+    def image_score(self, record: ImageStats) -> ImageScore:
         """An image's own numbers, for tables and for finding the worst images."""
         return areas(record.confusion, self.num_classes).image_score(record.name)
 
     def report(
         self,
-        tally: Tally,
-        figures: Sequence[Figure],
+        tally: MetricAccumulator,
+        figures: Sequence[Metric],
         classes: Table,
         notes: Sequence[str] = (),
         *,
@@ -166,18 +166,18 @@ class Protocol(ABC):
         scored, images = self.scored(tally), tally.in_order()
         return Result(self.name, self.source, tuple(figures), classes, images, scored, categories, tuple(notes))
 
-    def scored(self, tally: Tally) -> Counts:
+    def scored(self, tally: MetricAccumulator) -> Counts:
         """(classes, classes) pixels by label and prediction, of those whose label is scored."""
         return tally.confusion[: self.num_classes, : self.num_classes]
 
     @abstractmethod
-    def result(self, tally: Tally) -> Result:
-        """The figures of a tally, see :meth:`Tally.result`."""
+    def result(self, tally: MetricAccumulator) -> Result:
+        """The figures of a tally, see :meth:`MetricAccumulator.result`."""
 
     def as_data(self) -> dict[str, Any]:
         """For reports, and for telling two runs apart: what an image of Cityscapes is fed as."""
         return {
             "name": self.name,
             "source": self.source,
-            "views": [view.as_data() for view in self.views(CITYSCAPES_SIZE)],
+            "views": [view.as_data() for view in self.inputs(CITYSCAPES_SIZE)],
         }

@@ -10,13 +10,13 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, INSTANCES
 
-from ..classes import CITYSCAPES_TABLE, INSTANCES
 from .areas import Areas, nanmean, ratio
-from .base import Counts, ImageScore, Labels, Prediction, Record, Result, Settings, Tally, Truth
+from .base import Counts, GroundTruth, ImageScore, ImageStats, Labels, MetricAccumulator, Prediction, Result, Settings
 from .official import Official
-from .result import Figure, Table
+from .result import Metric, Table
 
 AVERAGE_SIZE = MappingProxyType(
     {
@@ -50,10 +50,10 @@ class Cityscapes(Official):
         if self.settings.table != CITYSCAPES_TABLE:
             raise InputError("the protocol cityscapes is for the classes of Cityscapes")
 
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+    def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:
         return self.measure_label_ids(self.settings.table.to_label_id[prediction.labels], truth, name)
 
-    def measure_label_ids(self, predicted: Labels, truth: Truth, name: str) -> Record:
+    def measure_label_ids(self, predicted: Labels, truth: GroundTruth, name: str) -> ImageStats:
         """As :meth:`measure`, for a label map that holds label ids already, as the test server takes them.
 
         Raises:
@@ -67,17 +67,17 @@ class Cityscapes(Official):
                 raise InputError(f"{name}: id {largest} in the {what}; Cityscapes' ids are 0 to 33")
         if instance_ids.shape != label.shape:
             raise InputError(f"{name}: the instance ids and the label ids are not of one size")
-        record = Record.of(name, predicted, label)
+        record = ImageStats.of(name, predicted, label)
         return replace(record, instances=_instances(predicted, instance_ids, name))
 
-    def image_score(self, record: Record) -> ImageScore:
+    def image_score(self, record: ImageStats) -> ImageScore:
         return _class_areas(record.confusion).image_score(record.name)
 
-    def scored(self, tally: Tally) -> Counts:
+    def scored(self, tally: MetricAccumulator) -> Counts:
         scored: Counts = tally.confusion[np.ix_(_SCORED, _SCORED)]
         return scored
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         classes = _class_areas(tally.confusion)
         columns = {
             "iou": ratio(classes.intersection, classes.union),
@@ -91,11 +91,11 @@ class Cityscapes(Official):
         }
         accuracy = float(ratio(classes.intersection.sum(), classes.labelled.sum()))
         figures = (
-            Figure("mean_iou", "averageScoreClasses", nanmean(columns["iou"])),
-            Figure("mean_instance_iou", "averageScoreInstClasses", nanmean(columns["instance_iou"])),
-            Figure("category_iou", "averageScoreCategories", nanmean(category_columns["iou"])),
-            Figure("category_instance_iou", "averageScoreInstCategories", nanmean(category_columns["instance_iou"])),
-            Figure("pixel_accuracy", "pixel accuracy", accuracy),
+            Metric("mean_iou", "averageScoreClasses", nanmean(columns["iou"])),
+            Metric("mean_instance_iou", "averageScoreInstClasses", nanmean(columns["instance_iou"])),
+            Metric("category_iou", "averageScoreCategories", nanmean(category_columns["iou"])),
+            Metric("category_instance_iou", "averageScoreInstCategories", nanmean(category_columns["instance_iou"])),
+            Metric("pixel_accuracy", "pixel accuracy", accuracy),
         )
         table = Table(self.settings.table.names, columns)
         return self.report(tally, figures, table, categories=Table(tuple(_CATEGORIES), category_columns))
@@ -143,7 +143,7 @@ _CATEGORY_OF = _category_of()
 def _instances(
     predicted: Labels, instance_ids: npt.NDArray[np.int32], name: str
 ) -> tuple[tuple[int, int, int, int], ...]:
-    """The instances of classes that are scored; see :attr:`Record.instances`."""
+    """The instances of classes that are scored; see :attr:`ImageStats.instances`."""
     own = np.minimum(instance_ids // INSTANCES, 255)
     areas = np.bincount(instance_ids.ravel())
     hits = np.bincount(instance_ids[own == predicted], minlength=len(areas))
@@ -164,7 +164,7 @@ def _class_areas(counts: Counts) -> Areas:
     return Areas(rows[range(len(_SCORED)), _SCORED], rows[:, _SCORED].sum(axis=0), rows.sum(axis=1))
 
 
-def _class_instance_iou(tally: Tally, train_id: int) -> float:
+def _class_instance_iou(tally: MetricAccumulator, train_id: int) -> float:
     entry = CITYSCAPES_TABLE.scored[train_id]
     if not entry.has_instances:
         return float("nan")
@@ -174,14 +174,14 @@ def _class_instance_iou(tally: Tally, train_id: int) -> float:
     return float(ratio(hits, hits + wrong + misses))
 
 
-def _category_iou(tally: Tally, name: str) -> float:
+def _category_iou(tally: MetricAccumulator, name: str) -> float:
     category = _CATEGORIES[name]
     counts = tally.confusion
     hits, labelled = counts[np.ix_(category.scored, category.scored)].sum(), counts[category.scored].sum()
     return float(ratio(hits, labelled + _wrong(counts, category, category.scored)))
 
 
-def _category_instance_iou(tally: Tally, name: str) -> float:
+def _category_instance_iou(tally: MetricAccumulator, name: str) -> float:
     category = _CATEGORIES[name]
     if not category.has_instances:
         return float("nan")
@@ -190,13 +190,13 @@ def _category_instance_iou(tally: Tally, name: str) -> float:
 
 
 def _wrong(counts: Counts, category: _Category, predicted: npt.NDArray[np.int64]) -> int:
-    """Pixels predicted as one of these ids where a class of another category is."""
+    """Normalization predicted as one of these ids where a class of another category is."""
     others = np.setdiff1d(_SCORED, category.scored)
     return int(counts[np.ix_(others, predicted)].sum())
 
 
-def _weighted(tally: Tally, label_ids: Collection[int], *, category: bool) -> tuple[float, float]:
-    """Pixels of instances that are found and missed, each instance weighted to the average area of its class."""
+def _weighted(tally: MetricAccumulator, label_ids: Collection[int], *, category: bool) -> tuple[float, float]:
+    """Normalization of instances that are found and missed, each instance weighted to the average area of its class."""
     hits, misses = [], []
     for (label_id, area), (count, own, of_category) in tally.instances.items():
         if label_id in label_ids:

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytorch_icnet.imaging.palette import IGNORED
-from pytorch_icnet.imaging.rules import LiminnRule, largest
+from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.imaging.recipes import LiminnRecipe, largest
 
-from ..score import EPS
+from ..scoring import EPS
 from .areas import areas
-from .base import ImageScore, Logits, Prediction, Protocol, Record, Result, Size, Tally, Truth
-from .result import Figure, Table
+from .base import GroundTruth, ImageScore, ImageStats, Logits, MetricAccumulator, Prediction, Protocol, Result, Size
+from .result import Metric, Table
 
 
 class Liminn(Protocol):
@@ -27,24 +27,24 @@ class Liminn(Protocol):
 
     name = "liminn"
     source = "liminn/ICNet-pytorch da394fc, evaluate.py and utils/metric.py"
-    predicts = LiminnRule
+    predicts = LiminnRecipe
 
     def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
-        planes = LiminnRule(self.settings).at_image(logits, size)
+        planes = LiminnRecipe(self.settings).at_image(logits, size)
         return Prediction(largest(planes), largest(planes.trunc()))
 
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+    def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:
         correct = None
         if prediction.truncated is not None:
             matches = (prediction.truncated == truth.train_ids) & (truth.train_ids != IGNORED)
             correct = int(np.count_nonzero(matches))
-        return Record.of(name, prediction.labels, truth.train_ids, truncated_correct=correct)
+        return ImageStats.of(name, prediction.labels, truth.train_ids, truncated_correct=correct)
 
-    def image_score(self, record: Record) -> ImageScore:
+    def image_score(self, record: ImageStats) -> ImageScore:
         score = super().image_score(record)
         return score if record.truncated_correct is None else replace(score, correct=record.truncated_correct)
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         total = areas(tally.confusion, self.num_classes)
         intersection = union = torch.zeros(self.num_classes)
         correct = labelled = 0
@@ -59,12 +59,12 @@ class Liminn(Protocol):
             running_accuracy.append(correct / (EPS + labelled))
         plain = total.intersection / (EPS + total.union)
         figures = (
-            Figure("mean_iou", "Average mIoU", sum(running_iou) / len(running_iou)),
-            Figure("pixel_accuracy", "Average pixAcc", sum(running_accuracy) / len(running_accuracy)),
-            Figure("final_mean_iou", "mIoU after the last image", running_iou[-1]),
-            Figure("final_pixel_accuracy", "pixAcc after the last image", running_accuracy[-1]),
-            Figure("true_mean_iou", "mIoU of all images", float(plain.mean())),
-            Figure(
+            Metric("mean_iou", "Average mIoU", sum(running_iou) / len(running_iou)),
+            Metric("pixel_accuracy", "Average pixAcc", sum(running_accuracy) / len(running_accuracy)),
+            Metric("final_mean_iou", "mIoU after the last image", running_iou[-1]),
+            Metric("final_pixel_accuracy", "pixAcc after the last image", running_accuracy[-1]),
+            Metric("true_mean_iou", "mIoU of all images", float(plain.mean())),
+            Metric(
                 "true_pixel_accuracy",
                 "pixAcc of all images, from the logits as they are",
                 float(total.intersection.sum() / (EPS + total.labelled.sum())),

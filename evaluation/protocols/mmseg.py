@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy.typing as npt
 
-from pytorch_icnet.imaging.rules import MMSegRule
+from pytorch_icnet.imaging.recipes import MMSegRecipe
 
 from .areas import areas, nanmean, ratio
-from .base import Protocol, Result, Tally
-from .result import Figure, Table
+from .base import MetricAccumulator, Protocol, Result
+from .result import Metric, Table
 
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """``--scales`` of the published multi-scale figures, which also flip."""
@@ -25,9 +25,9 @@ class MMSeg(Protocol):
 
     name = "mmseg"
     source = "mmsegmentation 0.30.0 (mmseg/core/evaluation/metrics.py) and 1.2.2 (mmseg/evaluation/metrics)"
-    predicts = MMSegRule
+    predicts = MMSegRecipe
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         total = areas(tally.confusion, self.num_classes)
         precision, recall = ratio(total.intersection, total.predicted), ratio(total.intersection, total.labelled)
         columns: dict[str, npt.NDArray[Any]] = {
@@ -41,10 +41,10 @@ class MMSeg(Protocol):
             "union": total.union,
         }
         figures = [
-            Figure("mean_iou", "mIoU", nanmean(columns["iou"])),
-            Figure("pixel_accuracy", "aAcc", float(ratio(total.intersection.sum(), total.labelled.sum()))),
+            Metric("mean_iou", "mIoU", nanmean(columns["iou"])),
+            Metric("pixel_accuracy", "aAcc", float(ratio(total.intersection.sum(), total.labelled.sum()))),
             *(
-                Figure(f"mean_{key}", name, nanmean(columns[key]))
+                Metric(f"mean_{key}", name, nanmean(columns[key]))
                 for key, name in (
                     ("accuracy", "mAcc"),
                     ("dice", "mDice"),

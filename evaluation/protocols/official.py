@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pytorch_icnet.imaging.rules import OfficialRule
+from pytorch_icnet.imaging.recipes import OfficialRecipe
 
-from ..score import Scores, score_counts
-from .base import ImageScore, Prediction, Protocol, Record, Result, Tally, Truth
-from .result import Figure, Table
+from ..scoring import Scores, score_counts
+from .base import GroundTruth, ImageScore, ImageStats, MetricAccumulator, Prediction, Protocol, Result
+from .result import Metric, Table
 
 
 class Official(Protocol):
@@ -14,20 +14,20 @@ class Official(Protocol):
 
     name = "official"
     source = "hszhao/ICNet, evaluation/eval_all.m, eval_sub.m, eval_acc.m"
-    predicts = OfficialRule
+    predicts = OfficialRecipe
 
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+    def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:
         height, width = truth.train_ids.shape
-        return Record.of(name, prediction.at((height, width)), truth.train_ids)
+        return ImageStats.of(name, prediction.at((height, width)), truth.train_ids)
 
-    def image_score(self, record: Record) -> ImageScore:
+    def image_score(self, record: ImageStats) -> ImageScore:
         return score_counts(record.confusion, self.num_classes, record.name)
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         scores = Scores(tally.in_order())
         columns = {"iou": scores.iou, "intersection": scores.intersection, "union": scores.union}
         figures = (
-            Figure("mean_iou", "Mean IoU", scores.mean_iou),
-            Figure("pixel_accuracy", "Pixel-wise Accuracy", scores.pixel_accuracy),
+            Metric("mean_iou", "Mean IoU", scores.mean_iou),
+            Metric("pixel_accuracy", "Pixel-wise Accuracy", scores.pixel_accuracy),
         )
         return self.report(tally, figures, Table(self.settings.table.names, columns))

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..score import Counts, ImageScore
+from ..scoring import Counts, ImageScore
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """A number that a protocol reports."""
 
     key: str
@@ -40,7 +40,7 @@ class Result:
 
     protocol: str
     source: str
-    figures: tuple[Figure, ...]
+    figures: tuple[Metric, ...]
     """The first is the protocol's headline."""
     classes: Table
     """A row per class that is scored, in the order of the trainIds."""

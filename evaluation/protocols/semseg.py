@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pytorch_icnet.imaging.rules import SemSegRule
+from pytorch_icnet.imaging.inputs import pillow_nearest
+from pytorch_icnet.imaging.recipes import SemSegRecipe
 
 from .areas import areas, nanmean, ratio
-from .base import ImageScore, Prediction, Protocol, Record, Result, Tally, Truth
-from .result import Figure, Table
-from .views import pillow_nearest
+from .base import GroundTruth, ImageScore, ImageStats, MetricAccumulator, Prediction, Protocol, Result
+from .result import Metric, Table
 
 
 class SemSeg(Protocol):
@@ -18,27 +18,27 @@ class SemSeg(Protocol):
 
     name = "semseg"
     source = "meetshah1995/pytorch-semseg 801fb20, validate.py, ptsemseg/metrics.py, loader/cityscapes_loader.py"
-    predicts = SemSegRule
+    predicts = SemSegRecipe
 
-    def measure(self, prediction: Prediction, truth: Truth, name: str) -> Record:
+    def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:
         height, width = prediction.labels.shape
-        return Record.of(name, prediction.labels, pillow_nearest(truth.train_ids, (height, width)))
+        return ImageStats.of(name, prediction.labels, pillow_nearest(truth.train_ids, (height, width)))
 
-    def image_score(self, record: Record) -> ImageScore:
+    def image_score(self, record: ImageStats) -> ImageScore:
         counts = record.confusion[: self.num_classes, : self.num_classes]
         return areas(counts, self.num_classes).image_score(record.name)
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         total = areas(self.scored(tally), self.num_classes)
         pixels = total.labelled.sum()
         iou, accuracy = ratio(total.intersection, total.union), ratio(total.intersection, total.labelled)
         frequency = ratio(total.labelled, pixels)
         present = total.labelled > 0
         figures = (
-            Figure("mean_iou", "Mean IoU", nanmean(iou)),
-            Figure("pixel_accuracy", "Overall Acc", float(ratio(total.intersection.sum(), pixels))),
-            Figure("mean_accuracy", "Mean Acc", nanmean(accuracy)),
-            Figure("frequency_weighted_iou", "FreqW Acc", float((frequency[present] * iou[present]).sum())),
+            Metric("mean_iou", "Mean IoU", nanmean(iou)),
+            Metric("pixel_accuracy", "Overall Acc", float(ratio(total.intersection.sum(), pixels))),
+            Metric("mean_accuracy", "Mean Acc", nanmean(accuracy)),
+            Metric("frequency_weighted_iou", "FreqW Acc", float((frequency[present] * iou[present]).sum())),
         )
         columns = {
             "iou": iou,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from pytorch_icnet.imaging.rules import SuperviselyRule
+from pytorch_icnet.imaging.recipes import SuperviselyRecipe
 
 from .areas import areas, nanmean, ratio
-from .base import Protocol, Result, Tally
-from .result import Figure, Table
+from .base import MetricAccumulator, Protocol, Result
+from .result import Metric, Table
 
 
 class Supervisely(Protocol):
@@ -19,17 +19,17 @@ class Supervisely(Protocol):
 
     name = "supervisely"
     source = "supervisely/supervisely 4e06a065f, plugins/nn/icnet/src and supervisely_lib/nn/legacy/pytorch/metrics.py"
-    predicts = SuperviselyRule
+    predicts = SuperviselyRecipe
 
-    def result(self, tally: Tally) -> Result:
+    def result(self, tally: MetricAccumulator) -> Result:
         total = areas(tally.confusion, self.num_classes)
         per_image = np.array([image.accuracy for image in tally.in_order()])
         iou = ratio(total.intersection, total.union)
         accuracy = float(ratio(total.intersection.sum(), total.labelled.sum()))
         figures = (
-            Figure("mean_image_accuracy", "accuracy", nanmean(per_image)),
-            Figure("pixel_accuracy", "accuracy of all pixels", accuracy),
-            Figure("mean_iou", "mean IoU", nanmean(iou)),
+            Metric("mean_image_accuracy", "accuracy", nanmean(per_image)),
+            Metric("pixel_accuracy", "accuracy of all pixels", accuracy),
+            Metric("mean_iou", "mean IoU", nanmean(iou)),
         )
         columns = {
             "iou": iou,

@@ -1,7 +1,7 @@
 """Sums over a list, in any order and from any number of processes.
 
-A :class:`Record` is what one image adds: plain whole numbers, which can be written down and read back. A
-:class:`Tally` holds the sums of records, and for each image, under its place in the list, the few numbers that tables
+A :class:`ImageStats` is what one image adds: plain whole numbers, which can be written down and read back. A
+:class:`MetricAccumulator` holds the sums, and for each image, under its place in the list, the few numbers that tables
 and order-dependent figures need. All sums are int64, so the result does not depend on how the work was divided.
 """
 
@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
-from ..score import Counts, ImageScore, Labels, confusion
+from ..scoring import Counts, ImageScore, Labels, confusion
 
 if TYPE_CHECKING:
     from .base import Protocol
@@ -26,7 +26,7 @@ Instance = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Record:
+class ImageStats:
     """What one image adds."""
 
     name: str
@@ -39,7 +39,7 @@ class Record:
     """Each instance's label id, area, pixels predicted as its class, and as its category."""
 
     @classmethod
-    def of(cls, name: str, prediction: Labels, label: Labels, **extra: Any) -> Record:
+    def of(cls, name: str, prediction: Labels, label: Labels, **extra: Any) -> ImageStats:
         """From a label map and its label, uint8 of one size.
 
         Raises:
@@ -69,7 +69,7 @@ class Record:
         return data
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> Record:
+    def from_data(cls, data: Mapping[str, Any]) -> ImageStats:
         """The record that :meth:`as_data` wrote.
 
         Raises:
@@ -88,7 +88,7 @@ class Record:
 
 
 @dataclass
-class Tally:
+class MetricAccumulator:
     """The sums of records under one protocol."""
 
     protocol: Protocol
@@ -99,7 +99,7 @@ class Tally:
     instances: dict[Instance, tuple[int, int, int]] = field(default_factory=dict)
     """By class and area: how many there are, and the sums of their pixels predicted as their class and category."""
 
-    def add(self, index: int, record: Record) -> ImageScore:
+    def add(self, index: int, record: ImageStats) -> ImageScore:
         """Add what an image gives; returns its own numbers.
 
         Args:
@@ -118,7 +118,7 @@ class Tally:
         self._add_instances(((label, area), (1, own, category)) for label, area, own, category in record.instances)
         return image
 
-    def merge(self, other: Tally) -> None:
+    def merge(self, other: MetricAccumulator) -> None:
         """Add another tally of the same protocol, which has no image in common with this one.
 
         Raises:
@@ -161,7 +161,7 @@ class Tally:
         }
 
     @classmethod
-    def from_data(cls, protocol: Protocol, data: Mapping[str, Any]) -> Tally:
+    def from_data(cls, protocol: Protocol, data: Mapping[str, Any]) -> MetricAccumulator:
         """The tally that :meth:`as_data` wrote.
 
         Raises:

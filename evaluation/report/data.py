@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from prototxt.files import whole_file
-from pytorch_icnet.known_weights import identified
+from icnet_common.files import atomic_write
+from pytorch_icnet.weights.known import lookup
 
 from ..protocols import Result
 
@@ -48,7 +48,7 @@ def comparison(
         result: what was measured.
         multi_scale: whether each image was averaged over, as published; None: averaged over otherwise.
     """
-    known = identified(str(provenance.get("md5", "")), str(provenance.get("file", "")))
+    known = lookup(str(provenance.get("md5", "")), str(provenance.get("file", "")))
     scores = {} if known is None or multi_scale is None else known.scores(multi_scale=multi_scale)
     if known is None or not scores:
         return None
@@ -68,7 +68,7 @@ def comparison(
 
 def write_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
     """A JSON file; numbers that are not finite become null."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
 
 

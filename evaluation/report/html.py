@@ -11,9 +11,9 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from prototxt.files import whole_file
+from icnet_common.files import atomic_write
+from pytorch_icnet.datasets.classes import ClassTable
 
-from ..classes import ClassTable
 from ..protocols import Result
 from . import confusion
 from .pictures import IGNORED, RIGHT, WRONG, Tiles
@@ -54,7 +54,7 @@ def write_page(
         table: the classes, for their colours.
         pictures: images to look at.
     """
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(page(data, results, table, pictures), encoding="utf-8", errors="replace")
 
 

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.imaging import imresize, png
 from pytorch_icnet.imaging.images import read_image, read_label_map
 
-from ..lists import Entry, locate
+from ..data.lists import Entry, locate
 from ..pipeline import Scoring
 from ..protocols import Result
-from ..score import FIRST_IGNORED, ImageScore
+from ..scoring import FIRST_IGNORED, ImageScore
 
 Bytes = npt.NDArray[np.uint8]
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from ..expect import compare
 from ..job import Evaluation
 from ..options import Options
-from ..server_zip import write_zip
 from . import data, html, pictures, tables, text
+from .published_scores import compare
+from .server_submission import write_zip
 
 _SHOWN = 4
 """Worst and best images on the page."""

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt.errors import InputError
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS, identified
+from icnet_common.errors import InputError
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS, lookup
 
-from .protocols import Result
+from ..protocols import Result
 
 TOLERANCE = 0.1
 """Percent points. Published figures have one digit after the point, so rounding alone accounts for 0.05."""
@@ -103,7 +103,7 @@ def published(md5: str, file: str = "", *, multi_scale: bool | None = False) -> 
     Raises:
         InputError: nothing is known of them.
     """
-    known = identified(md5, file)
+    known = lookup(md5, file)
     if known is None:
         names = ", ".join(weights.file for weights in KNOWN_WEIGHTS)
         raise InputError(f"nothing is published of these weights; say what to expect, or use one of {names}")

@@ -8,13 +8,13 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.imaging import png
 from pytorch_icnet.imaging.images import read_label_map
 
-from .classes import ClassTable
-from .lists import Entry
+from ..data.lists import Entry
 
 _IMAGE = re.compile(r"[^_]+_\d{6}_\d{6}(_.*)?")
 """City, sequence and frame, by which the server finds an image's result (cityscapesScripts,
@@ -49,7 +49,7 @@ def write_zip(
         InputError: an image is not called as Cityscapes calls its images, or a label map is missing or damaged.
     """
     check_names(entries)
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for entry in sorted(entries, key=lambda entry: entry.stem):
             labels = read_label_map(Path(predictions) / f"{entry.stem}.png")
             info = zipfile.ZipInfo(f"{entry.stem}.png", _DATE)

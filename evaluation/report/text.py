@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..protocols import Result, Table
-from ..score import ImageScore
+from ..scoring import ImageScore
 
 _PIXELS = np.integer
 """The kind of columns that the text leaves out."""

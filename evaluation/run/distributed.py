@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from prototxt.errors import InputError
-from pytorch_icnet.console import user_message
+from icnet_common.console import user_message
+from icnet_common.errors import InputError
 
 T = TypeVar("T")
 
@@ -55,7 +55,7 @@ class Group:
     """What sums are exchanged on: the process's own GPU (NCCL), or the processor (gloo)."""
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process reports."""
         return self.rank == 0
 
@@ -63,7 +63,7 @@ class Group:
         """This process's part of the work."""
         return items[self.rank :: self.size]
 
-    def together(self, step: Callable[[], T]) -> T:
+    def collective(self, step: Callable[[], T]) -> T:
         """Run a step in all processes; returns what it returns here, once all are done. An error in one ends all.
 
         Raises:
@@ -89,7 +89,7 @@ class Group:
             raise error
         return result
 
-    def agree(self, facts: dict[str, Any]) -> None:
+    def assert_same(self, facts: dict[str, Any]) -> None:
         """See that all processes have the same facts.
 
         Raises:
@@ -112,8 +112,8 @@ class Group:
         if self.store is None:
             return [value]
         values: list[Any] = [None] * self.size
-        self._wait(lambda: dist.gather_object(value, values if self.leads else None, dst=0))
-        return values if self.leads else []
+        self._wait(lambda: dist.gather_object(value, values if self.is_main else None, dst=0))
+        return values if self.is_main else []
 
     def check(self) -> None:
         """See that no process has said that it failed; cheap.

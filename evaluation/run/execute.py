@@ -12,19 +12,19 @@ from typing import Any
 
 import torch
 
-from prototxt.errors import InputError
-from pytorch_icnet import console
-from pytorch_icnet.ordered import ordered_map
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.parallel import parallel_map
+from icnet_common.progress import Log, Progress
 
+from ..data.lists import Entry
+from ..network import Network, Threads
+from ..outputs import Outputs
+from ..pipeline import STAGES, Scoring, Work, predict
+from ..protocols import ImageStats, MetricAccumulator
+from ..scoring import ImageScore
 from .distributed import Group
 from .journal import Finished, Journal, still_whole
-from .lists import Entry
-from .network import Network, Threads
-from .outputs import Outputs
-from .pipeline import STAGES, Scoring, Work, predict
-from .progress import Log, Progress
-from .protocols import Record, Tally
-from .score import ImageScore
 
 try:
     import fcntl
@@ -41,17 +41,17 @@ _VERIFYING_THREADS = 4
 
 
 @dataclass
-class Share:
+class ShardResult:
     """What a process, or all of them, did."""
 
-    tallies: dict[str, Tally]
+    tallies: dict[str, MetricAccumulator]
     """By protocol, in their order."""
     predicted: int = 0
     kept: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     """By stage, over all images and threads."""
 
-    def add(self, index: int, records: Mapping[str, Record]) -> None:
+    def add(self, index: int, records: Mapping[str, ImageStats]) -> None:
         """Add an image's records; there are none where it was not scored."""
         for name, record in records.items():
             self.tallies[name].add(index, record)
@@ -62,7 +62,7 @@ class Share:
     def merge(self, data: Mapping[str, Any]) -> None:
         """Add what another process's :meth:`as_data` says."""
         for name, tally in self.tallies.items():
-            tally.merge(Tally.from_data(tally.protocol, data["tallies"][name]))
+            tally.merge(MetricAccumulator.from_data(tally.protocol, data["tallies"][name]))
         self.predicted += data["predicted"]
         self.kept += data["kept"]
         for stage, seconds in data["seconds"].items():
@@ -95,7 +95,7 @@ class Run:
             "alpha": self.outputs.alpha if self.outputs.overlay else None,
         }
 
-    def execute(self, entries: Sequence[Entry], *, resume: bool, show: Show) -> tuple[Share, dict[str, Any]]:
+    def execute(self, entries: Sequence[Entry], *, resume: bool, show: Show) -> tuple[ShardResult, dict[str, Any]]:
         """Do what is left to do; returns what came of it, at the leading process, and the timing for the report.
 
         Args:
@@ -108,34 +108,34 @@ class Run:
         """
         group = self.group
         with closing(Journal(self.outputs.root, group.rank)) as journal, self._alone():
-            group.together(lambda: self._begin(journal, entries, resume=resume))
-            group.agree({"settings": self.settings(), "list": [entry.image for entry in entries]})
+            group.collective(lambda: self._begin(journal, entries, resume=resume))
+            group.assert_same({"settings": self.settings(), "list": [entry.image for entry in entries]})
             items = group.share(list(enumerate(entries)))
             if group.total(len(items)) != len(entries):
                 raise InputError("the processes' shares are not the whole list")
             start = time.perf_counter()
-            share = group.together(lambda: self._work(journal, items, resume=resume, show=show))
+            share = group.collective(lambda: self._work(journal, items, resume=resume, show=show))
             shares = group.gather(share.as_data())
             for other in shares[1:]:
                 share.merge(other)
-        if group.leads:
+        if group.is_main:
             if group.size > 1:
                 self._show_all(share, show)
             self._tell_of_strangers(entries)
         return share, self._timing(share, time.perf_counter() - start)
 
     def _begin(self, journal: Journal, entries: Sequence[Entry], *, resume: bool) -> None:
-        name = "log.txt" if self.group.leads else f"log.{self.group.rank}.txt"
+        name = "log.txt" if self.group.is_main else f"log.{self.group.rank}.txt"
         self.log.open(self.outputs.root / name)
         self.log.note(
             f"icnet-eval {console.version()}: {self.network.provenance.get('file')}, {len(entries)} images, "
             f"{self.network.device}, process {self.group.rank} of {self.group.size}{', resumed' if resume else ''}"
         )
-        if self.group.leads:
+        if self.group.is_main:
             self.outputs.sweep({entry.stem for entry in entries})
             journal.begin(self.settings(), resume=resume)
 
-    def _work(self, journal: Journal, items: Sequence[Item], *, resume: bool, show: Show) -> Share:
+    def _work(self, journal: Journal, items: Sequence[Item], *, resume: bool, show: Show) -> ShardResult:
         """This process's share."""
         finished = journal.finished() if resume else {}
         kept = self._kept(finished, items)
@@ -143,7 +143,9 @@ class Run:
             share_of = f" (process 0 of {self.group.size})" if self.group.size > 1 else ""
             self.log.say(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept{share_of}")
         left = [item for item in items if item[0] not in kept]
-        share = Share({protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept))
+        share = ShardResult(
+            {protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept)
+        )
         first = next(iter(share.tallies.values()))
         threads = Threads.of(self.network, self.group.local_size, self.workers)
 
@@ -151,7 +153,7 @@ class Run:
             journal.add(Finished(work.entry.image, work.inputs, work.files, work.records))
 
         works = predict(self.network, left, self.scoring, self.outputs, threads, note)
-        progress = Progress(len(left), self.log, "predict", bar=self.group.leads)
+        progress = Progress(len(left), self.log, "predict", bar=self.group.is_main)
         with closing(works), closing(progress):
             for index, entry in items:
                 if index in kept:
@@ -181,10 +183,10 @@ class Run:
                 self.outputs.files(entry.stem),
             )
 
-        wholes = ordered_map(whole, items, threads=_VERIFYING_THREADS, in_flight=2 * _VERIFYING_THREADS)
+        wholes = parallel_map(whole, items, threads=_VERIFYING_THREADS, in_flight=2 * _VERIFYING_THREADS)
         return {index for (index, _), is_whole in zip(items, wholes, strict=True) if is_whole}
 
-    def _show_all(self, share: Share, show: Show) -> None:
+    def _show_all(self, share: ShardResult, show: Show) -> None:
         images = next(iter(share.tallies.values())).images
         for index in sorted(images):
             show(index, images[index])
@@ -195,7 +197,7 @@ class Run:
         if strangers:
             self.log.say(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
 
-    def _timing(self, share: Share, wall_s: float) -> dict[str, Any]:
+    def _timing(self, share: ShardResult, wall_s: float) -> dict[str, Any]:
         """What may differ between two runs that are otherwise equal."""
         count = share.predicted
         threads = Threads.of(self.network, self.group.local_size, self.workers)
@@ -217,7 +219,7 @@ class Run:
             InputError: another run is writing there.
         """
         root = self.outputs.root
-        if not self.group.leads or fcntl is None:
+        if not self.group.is_main or fcntl is None:
             yield
             return
         with _directory(root) as handle:

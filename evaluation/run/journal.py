@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
-from .protocols import Record
+from ..protocols import ImageStats
 
 SETTINGS = "run.json"
 """Below the root of the outputs: what made them."""
@@ -36,7 +36,7 @@ class Finished:
     """SHA-256 of the files that it was made from, by what they are: ``image``, ``label``."""
     files: Mapping[str, str]
     """SHA-256 of the files that were made, by their path below the root of the outputs."""
-    records: Mapping[str, Record] = field(default_factory=dict)
+    records: Mapping[str, ImageStats] = field(default_factory=dict)
     """What it adds to the figures, by protocol; empty where it was not scored."""
 
     def as_line(self) -> bytes:
@@ -62,7 +62,7 @@ class Finished:
             raise ValueError("a line that is cut off or damaged")
         data: dict[str, Any] = json.loads(text)
         try:
-            records = {name: Record.from_data(record) for name, record in data["records"].items()}
+            records = {name: ImageStats.from_data(record) for name, record in data["records"].items()}
             return cls(data["image"], data["inputs"], data["files"], records)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("not a line of a journal") from error
@@ -103,7 +103,7 @@ class Journal:
         else:
             for old in self._files():
                 old.unlink()
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(wanted, indent=2) + "\n")
 
     def finished(self) -> Mapping[str, Finished]:

@@ -16,20 +16,22 @@ from typing import Any
 import click
 import torch
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet import console, icnet
-from pytorch_icnet.checkpoints import ICNET, read_checkpoint
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet import icnet
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.imaging.images import decode_image
-from pytorch_icnet.known_weights import PUBLISHED_TIME_MS
-from pytorch_icnet.relatives import NAMES
-from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE
 from pytorch_icnet.runtime import BACKENDS, PRECISIONS, engine
+from pytorch_icnet.runtime.devices import device_name, find_device
 from pytorch_icnet.runtime.precision import arithmetic, check
 from pytorch_icnet.runtime.work import Ceilings, Work, ceilings, work
+from pytorch_icnet.variants import NAMES
+from pytorch_icnet.variants.mmseg import FAMILY, INPUT_SIZE
+from pytorch_icnet.weights.checkpoints import ICNET, read_checkpoint
+from pytorch_icnet.weights.known import PUBLISHED_TIME_MS
 
-from . import timing_mmseg
+from . import mmseg
 from .passes import Times, street_like_png, time_forward, time_layers, time_road
 
 CAFFE_ITERATIONS = 100
@@ -137,7 +139,7 @@ def main(
     log: Path,
     json_file: Path | None,
 ) -> None:
-    target = console.device(device)
+    target = find_device(device)
     check(precision, target)
     if threads:
         torch.set_num_threads(threads)
@@ -145,11 +147,11 @@ def main(
         if per_layer or batch != 1 or image is not None or no_rewrite or backend != "auto":
             raise click.UsageError("--protocol mmseg times networks as they are, on single made-up images, not layers")
         with arithmetic(precision):
-            text, results = timing_mmseg.benchmark(
+            text, results = mmseg.benchmark(
                 weights,
                 target,
                 size=(height or INPUT_SIZE[0], width or INPUT_SIZE[1]),
-                iterations=iterations or timing_mmseg.TIMED,
+                iterations=iterations or mmseg.TIMED,
                 warmup=warmup,
                 dtype=PRECISIONS[precision],
                 training_gb=_training_gb if target.type == "cuda" else None,
@@ -179,7 +181,7 @@ def main(
         "height": size[0],
         "width": size[1],
         "device": str(target),
-        "device_name": console.device_name(target),
+        "device_name": device_name(target),
         "versions": console.versions(),
         **run.as_data(),
     }
@@ -209,17 +211,17 @@ def _model(weights: Path | None) -> ICNet:
 
 def _publish(text: str, results: Mapping[str, Any], log: Path, json_file: Path | None) -> None:
     click.echo(text, nl=False)
-    with whole_file(log) as temporary:
+    with atomic_write(log) as temporary:
         temporary.write_text(text)
     if json_file:
-        with whole_file(json_file) as temporary:
+        with atomic_write(json_file) as temporary:
             temporary.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _training_gb(network: str) -> float:
     """Of training one of mmsegmentation's networks as it was measured for publication, on a GPU."""
     from training import memory
-    from training.recipes import read_recipe
+    from training.recipes.recipe import read_recipe
 
     recipe = read_recipe(f"{network}-80k")
     cost = memory.measure(recipe, memory.PUBLISHED_SIZE, memory.PUBLISHED_BATCH, torch.device("cuda"))
@@ -233,7 +235,3 @@ def _image_file(image: Path | None, size: tuple[int, int]) -> bytes:
     content = image.read_bytes()
     decode_image(content, image)
     return content
-
-
-if __name__ == "__main__":
-    main()

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 import pytorch_icnet
-from prototxt.errors import InputError
-from pytorch_icnet import console
-from pytorch_icnet.known_weights import of_network
-from pytorch_icnet.relatives.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
+from icnet_common import console
+from icnet_common.errors import InputError
+from pytorch_icnet.runtime.devices import device_name
+from pytorch_icnet.variants.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
+from pytorch_icnet.weights.known import of_network
 
 from .passes import Times, time_forward
 
@@ -81,7 +82,7 @@ def benchmark(
         "warmup": warmup,
         "precision": str(dtype).removeprefix("torch."),
         "device": str(device),
-        "device_name": console.device_name(device),
+        "device_name": device_name(device),
         "threads": torch.get_num_threads(),
         "versions": console.versions(),
     }

@@ -10,9 +10,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
-from .imaging.palette import CITYSCAPES, IGNORED, PALETTE, class_names
+from .palette import CITYSCAPES, IGNORED, PALETTE, class_names
 
 Bytes = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]

@@ -23,10 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .classes import MAX_CLASSES, ClassEntry, ClassTable, Colour, default_colour
-from .imaging.palette import IGNORED
+from .palette import IGNORED
 
 _MAX_BYTES = 1 << 20
 _MAX_ROWS = 256

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .palette import IGNORED, PALETTE
+from ..datasets.palette import IGNORED, PALETTE
 
 Bytes = npt.NDArray[np.uint8]
 

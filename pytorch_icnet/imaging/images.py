@@ -17,11 +17,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
+from ..datasets.palette import PALETTE
 from . import png
-from .palette import PALETTE
 
 MAX_PIXELS = 1 << 27
 """Images with more pixels (134 million) are refused before they are decoded."""
@@ -141,13 +141,13 @@ def image_size(path: PathLike) -> tuple[int, int]:
 
 def write_label_map(path: PathLike, labels: Bytes) -> None:
     """Write a label map (uint8 HxW) as an 8-bit gray PNG file, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(png.encode(labels))
 
 
 def write_coloured(path: PathLike, labels: Bytes, palette: Bytes = PALETTE) -> None:
     """Write a label map (uint8 HxW) as an 8-bit indexed PNG file with a palette (uint8 256x3, RGB)."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(png.encode(labels, palette))
 
 

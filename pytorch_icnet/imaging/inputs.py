@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .. import pillow
-from .pixels import Pixels
+from . import pillow
+from .normalization import Normalization
 from .preprocess import image_blob, resize_image
 
 Size = tuple[int, int]
@@ -26,14 +26,14 @@ Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class View:
+class ModelInput:
     """One way to feed an image to a network."""
 
     size: Size
     """Of the blob."""
     resize: str
     """How the image gets there: a key of :data:`RESIZE`. An image of this size stays as it is."""
-    pixels: Pixels
+    pixels: Normalization
     flip: bool = False
     """Mirrored left to right, after resizing."""
 

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..known_weights import MEAN_RGB
+from ..weights.known import MEAN_RGB
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Normalization:
     """From uint8 to the numbers of a blob: ``(pixel / divisor - mean) / std``, in float32.
 
     ``mean`` and ``std`` are in the order red, green, blue, whichever order the blob has.
@@ -46,19 +46,19 @@ class Pixels:
         return {"order": self.order, "mean_rgb": [*self.mean], "std_rgb": [*self.std], "divisor": self.divisor}
 
 
-CAFFE = Pixels("BGR", MEAN_RGB)
+CAFFE = Normalization("BGR", MEAN_RGB)
 """The original ICNet's."""
 
-IMAGENET = Pixels("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+IMAGENET = Normalization("RGB", (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 """mmsegmentation's."""
 
-TORCHVISION = Pixels("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 255.0)
+TORCHVISION = Normalization("RGB", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225), 255.0)
 """ImageNet's as torchvision writes them, used by liminn/ICNet-pytorch."""
 
-UNIT_BGR = Pixels("BGR", divisor=255.0)
+UNIT_BGR = Normalization("BGR", divisor=255.0)
 """pytorch-semseg's default, which its ``validate.py`` always uses."""
 
-PIXELS: Mapping[str, Pixels] = MappingProxyType(
+NORMALIZATIONS: Mapping[str, Normalization] = MappingProxyType(
     {"caffe": CAFFE, "imagenet": IMAGENET, "torchvision": TORCHVISION, "unit-bgr": UNIT_BGR}
 )
-"""By the name that recipes, commands and :mod:`pytorch_icnet.known_weights` use."""
+"""By the name that recipes, commands and :mod:`pytorch_icnet.weights.known` use."""

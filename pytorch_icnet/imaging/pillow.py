@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 if TYPE_CHECKING:
     from types import ModuleType

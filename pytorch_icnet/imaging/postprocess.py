@@ -12,9 +12,9 @@ import numpy.typing as npt
 import torch
 
 from . import plain
-from .forms import choose
-from .fused.draft import Draft
+from .fused.candidate import Candidate
 from .fused.tiles import Tiling, tiling
+from .implementations import choose
 from .imresize import plan
 from .plain import ZOOM, first_maximum
 from .preprocess import FULL_SIZE
@@ -64,11 +64,11 @@ def probabilities(scores: torch.Tensor, size: tuple[int, int], *, full_size: tup
     return np.concatenate(blocks)
 
 
-def _draft(planes: torch.Tensor, geometry: Tiling, form: str) -> Draft | None:
+def _draft(planes: torch.Tensor, geometry: Tiling, form: str) -> Candidate | None:
     """The label map by a fused form; None where only the plain form will do."""
     if form == "plain":
         return None
-    drafted: Draft | None = import_module(f"{__package__}.fused.{form}_labels").draft(planes, geometry)
+    drafted: Candidate | None = import_module(f"{__package__}.fused.{form}_labels").candidate(planes, geometry)
     return drafted
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .forms import choose
+from .implementations import choose
 from .imresize import BELOW_HALF, Doubles, Plan, imresize, plan
-from .pixels import CAFFE, Pixels
+from .normalization import CAFFE, Normalization
 
 FULL_SIZE = (1025, 2049)
 """Height and width at which the official evaluation (``eval_all.m``) feeds the net."""
@@ -43,7 +43,7 @@ def preprocess(
 
 
 def image_blob(
-    rgb: Bytes | torch.Tensor, size: tuple[int, int], pixels: Pixels, *, form: str | None = None
+    rgb: Bytes | torch.Tensor, size: tuple[int, int], pixels: Normalization, *, form: str | None = None
 ) -> torch.Tensor:
     """The same as :func:`preprocess`, for networks that want their colours otherwise."""
     if rgb.dtype not in (np.uint8, torch.uint8):

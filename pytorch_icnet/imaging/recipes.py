@@ -17,13 +17,13 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .imresize import imresize
-from .pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
+from .inputs import ModelInput, Size
+from .normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from .postprocess import ZOOM, first_maximum, postprocess, probabilities
 from .preprocess import FULL_SIZE
-from .views import Size, View
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -35,12 +35,12 @@ def same_size(size: Size) -> Size:
 
 
 @dataclass(frozen=True)
-class Feeding:
+class InputSpec:
     """What a rule has to know of the network, and what may be chosen."""
 
     input_size: Size = FULL_SIZE
     """Of the blob, for the rules that resize every image to one size."""
-    pixels: Pixels | None = None
+    pixels: Normalization | None = None
     """How the network wants its colours. None: as the rule's own networks do."""
     fit: Callable[[Size], Size] = same_size
     """The blob size that the network takes in place of a given one, for the rules that feed images as they are."""
@@ -71,20 +71,20 @@ class Logits:
         """What the network's ``forward`` gives: CxHxW of :attr:`full_size`."""
         if not self.quarter:
             return self.planes
-        return to_image(self.planes, self.full_size, align_corners=True)
+        return resize_scores(self.planes, self.full_size, align_corners=True)
 
 
-class Rule(ABC):
+class InferenceRecipe(ABC):
     """The rule of one family. Stateless: every method may run in any thread."""
 
     one_size: ClassVar[bool] = True
-    """Whether every image is resized to :attr:`Feeding.input_size`."""
+    """Whether every image is resized to :attr:`InputSpec.input_size`."""
 
-    def __init__(self, feeding: Feeding) -> None:
-        self.feeding = feeding
+    def __init__(self, spec: InputSpec) -> None:
+        self.spec = spec
 
     @abstractmethod
-    def views(self, size: Size) -> tuple[View, ...]:
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
         """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
 
     def label_size(self, size: Size) -> Size:
@@ -96,7 +96,7 @@ class Rule(ABC):
         """What the label map is the first maximum of, float32 HxWxC of :meth:`label_size`.
 
         Args:
-            logits: of each of :meth:`views`, in their order. They are taken one at a time, so a generator that runs
+            logits: of each of :meth:`inputs`, in their order. They are taken one at a time, so a generator that runs
                 the network needs memory for one view only.
             size: of the image.
         """
@@ -106,11 +106,11 @@ class Rule(ABC):
         return first_maximum(self.probabilities(logits, size))
 
 
-class OfficialRule(Rule):
+class OfficialRecipe(InferenceRecipe):
     """MATLAB's (hszhao/ICNet, ``eval_sub.m``): the image resized to one size, probabilities resized back."""
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.feeding.input_size, "matlab", self.feeding.pixels or CAFFE),)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        return (ModelInput(self.spec.input_size, "matlab", self.spec.pixels or CAFFE),)
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         (scores,) = logits
@@ -121,7 +121,7 @@ class OfficialRule(Rule):
         return postprocess(scores.planes, size, full_size=scores.full_size)
 
 
-class NativeRule(OfficialRule):
+class NativeRecipe(OfficialRecipe):
     """The official arithmetic at the image's own size, or the next one that the network takes.
 
     An image of Cityscapes, 1024x2048, is fed as the official evaluation feeds it.
@@ -129,11 +129,11 @@ class NativeRule(OfficialRule):
 
     one_size = False
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.feeding.fit(size), "matlab", self.feeding.pixels or CAFFE),)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        return (ModelInput(self.spec.fit(size), "matlab", self.spec.pixels or CAFFE),)
 
 
-class MMSegRule(Rule):
+class MMSegRecipe(InferenceRecipe):
     """mmsegmentation's (``mmseg/models/segmentors/encoder_decoder.py``): logits resized to the image.
 
     With several scales or flipping it is the test-time augmentation: the mean of the softmax over all views. Those
@@ -145,15 +145,17 @@ class MMSegRule(Rule):
     LONG_SIDE, SHORT_SIDE = 2048, 1024
     """Into which the test pipeline of the Cityscapes configurations fits every image, enlarging small ones too."""
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        flips = (False, True) if self.feeding.flip else (False,)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        flips = (False, True) if self.spec.flip else (False,)
         if self.augmented:
-            sizes = [_fitted(size, _scaled(size, scale)) for scale in self.feeding.scales]
+            sizes = [_fitted(size, _scaled(size, scale)) for scale in self.spec.scales]
         else:
             sizes = [_fitted(size, (self.SHORT_SIDE, self.LONG_SIDE))]
-        pixels = self.feeding.pixels or IMAGENET
+        pixels = self.spec.pixels or IMAGENET
         return tuple(
-            View(self.feeding.fit(scaled), "opencv", pixels, flip) for scaled in dict.fromkeys(sizes) for flip in flips
+            ModelInput(self.spec.fit(scaled), "opencv", pixels, flip)
+            for scaled in dict.fromkeys(sizes)
+            for flip in flips
         )
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
@@ -175,27 +177,27 @@ class MMSegRule(Rule):
     @property
     def augmented(self) -> bool:
         """Whether there are several views."""
-        return bool(self.feeding.flip) or self.feeding.scales != (1.0,)
+        return bool(self.spec.flip) or self.spec.scales != (1.0,)
 
     def _at_image(self, logits: Iterable[Logits], size: Size) -> Iterator[torch.Tensor]:
         """Logits at the image's size, mirrored ones turned back first."""
-        for view, scores in zip(self.views(size), logits, strict=True):
+        for view, scores in zip(self.inputs(size), logits, strict=True):
             planes = scores.full()
-            yield to_image(planes.flip(-1) if view.flip else planes, size, align_corners=False)
+            yield resize_scores(planes.flip(-1) if view.flip else planes, size, align_corners=False)
 
 
-class LiminnRule(Rule):
+class LiminnRecipe(InferenceRecipe):
     """liminn/ICNet-pytorch's (``evaluate.py``): images as they are."""
 
     one_size = False
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.feeding.fit(size), "opencv", self.feeding.pixels or TORCHVISION),)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        return (ModelInput(self.spec.fit(size), "opencv", self.spec.pixels or TORCHVISION),)
 
     def at_image(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
         """Logits at the image's size, CxHxW."""
         (scores,) = logits
-        return to_image(scores.full(), size, align_corners=True)
+        return resize_scores(scores.full(), size, align_corners=True)
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         return _channels_last(self.at_image(logits, size).softmax(0))
@@ -204,16 +206,16 @@ class LiminnRule(Rule):
         return largest(self.at_image(logits, size))
 
 
-class SemSegRule(Rule):
+class SemSegRecipe(InferenceRecipe):
     """pytorch-semseg's (``validate.py``): at the network's size; the mean logits of the image and its mirror image."""
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        pixels = self.feeding.pixels or UNIT_BGR
-        flips = (False,) if self.feeding.flip is False else (False, True)
-        return tuple(View(self.feeding.input_size, "pillow", pixels, flip) for flip in flips)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        pixels = self.spec.pixels or UNIT_BGR
+        flips = (False,) if self.spec.flip is False else (False, True)
+        return tuple(ModelInput(self.spec.input_size, "pillow", pixels, flip) for flip in flips)
 
     def label_size(self, size: Size) -> Size:
-        return self.feeding.input_size
+        return self.spec.input_size
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         return _channels_last(self._mean(logits, size).softmax(0))
@@ -222,24 +224,24 @@ class SemSegRule(Rule):
         return largest(self._mean(logits, size))
 
     def _mean(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
-        views = self.views(size)
+        views = self.inputs(size)
         total: torch.Tensor | None = None
         for view, scores in zip(views, logits, strict=True):
-            planes = to_image(scores.full(), self.feeding.input_size, align_corners=True)
+            planes = resize_scores(scores.full(), self.spec.input_size, align_corners=True)
             planes = planes.flip(-1) if view.flip else planes
             total = planes if total is None else total + planes
         assert total is not None
         return total / len(views)
 
 
-class SuperviselyRule(Rule):
+class SuperviselyRecipe(InferenceRecipe):
     """Supervisely's plugin's: OpenCV's resizing both ways, cubic for the probabilities.
 
     The cubic kernel overshoots: probabilities reach from about -0.25 to 1.3.
     """
 
-    def views(self, size: Size) -> tuple[View, ...]:
-        return (View(self.feeding.input_size, "opencv", self.feeding.pixels or CAFFE),)
+    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
+        return (ModelInput(self.spec.input_size, "opencv", self.spec.pixels or CAFFE),)
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         (scores,) = logits
@@ -248,31 +250,31 @@ class SuperviselyRule(Rule):
         return np.asarray(resized, np.float32).reshape(*size, -1)
 
 
-RULES: Mapping[str, type[Rule]] = MappingProxyType(
+INFERENCE_RECIPES: Mapping[str, type[InferenceRecipe]] = MappingProxyType(
     {
-        "official": OfficialRule,
-        "native": NativeRule,
-        "mmseg": MMSegRule,
-        "liminn": LiminnRule,
-        "semseg": SemSegRule,
-        "supervisely": SuperviselyRule,
+        "official": OfficialRecipe,
+        "native": NativeRecipe,
+        "mmseg": MMSegRecipe,
+        "liminn": LiminnRecipe,
+        "semseg": SemSegRecipe,
+        "supervisely": SuperviselyRecipe,
     }
 )
 """By the name that networks have as ``protocol``."""
 
 
-def rule(name: str, feeding: Feeding) -> Rule:
+def inference_recipe(name: str, spec: InputSpec) -> InferenceRecipe:
     """The rule of a name.
 
     Raises:
         InputError: there is none.
     """
-    if name not in RULES:
-        raise InputError(f"no rule {name!r}; there are {', '.join(RULES)}")
-    return RULES[name](feeding)
+    if name not in INFERENCE_RECIPES:
+        raise InputError(f"no rule {name!r}; there are {', '.join(INFERENCE_RECIPES)}")
+    return INFERENCE_RECIPES[name](spec)
 
 
-def to_image(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
+def resize_scores(planes: torch.Tensor, size: Size, *, align_corners: bool) -> torch.Tensor:
     """Scores CxHxW at another size: bilinear, without antialiasing."""
     if tuple(planes.shape[-2:]) == tuple(size):
         return planes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 Size = tuple[int, int]
 

@@ -14,25 +14,25 @@ import torch
 from click.core import ParameterSource
 from tqdm import tqdm
 
-from evaluation.lists import data_root as root_of_data
-from evaluation.lists import locate, read_list
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-from pytorch_icnet import console
-from pytorch_icnet.class_files import read_table
-from pytorch_icnet.imaging.pixels import PIXELS
-from pytorch_icnet.runtime import BACKENDS, PRECISIONS
-from pytorch_icnet.supervisely.apply import apply_config
+from evaluation.data.lists import data_root as root_of_data
+from evaluation.data.lists import locate, read_list
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
+from ..datasets.tables import read_table
+from ..imaging.normalization import NORMALIZATIONS
+from ..imaging.region import Region
+from ..imaging.windows import OVERLAP
+from ..outputs import FEATURES, KINDS, Outputs
+from ..pipeline import Method
+from ..predictor import Predictor
+from ..runtime import BACKENDS, PRECISIONS
+from ..supervisely.apply import apply_config
 from .job import Result, Summary, predict
-from .outputs import FEATURES, KINDS, Outputs
-from .pipeline import Method
-from .predictor import Predictor
-from .region import Region
 from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
 from .stopping import stoppable
 from .video_files import WITHOUT_PYAV, pyav
-from .windows import OVERLAP
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
@@ -151,7 +151,9 @@ class Options:
 @click.option("--native", is_flag=True, help="Feed images at their own size instead of resizing all to one.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
 @click.option(
-    "--pixels", type=click.Choice(list(PIXELS)), help="Colours that the network is fed.  [default: the network's own]"
+    "--pixels",
+    type=click.Choice(list(NORMALIZATIONS)),
+    help="Colours that the network is fed.  [default: the network's own]",
 )
 @click.option(
     "--sliding-window", type=click.IntRange(1), nargs=2, metavar="H W", help="Average over windows of this size."
@@ -210,7 +212,7 @@ def main(**given: Any) -> None:
         backend=options.backend,
         native=options.native,
         input_size=options.input_size,
-        pixels=None if options.pixels is None else PIXELS[options.pixels],
+        pixels=None if options.pixels is None else NORMALIZATIONS[options.pixels],
         threads=options.threads,
         classes=table,
     )
@@ -235,7 +237,7 @@ def main(**given: Any) -> None:
         if summary.frames or summary.complete:
             click.echo(summary.line())
         if options.json_file is not None:
-            with whole_file(options.json_file) as temporary:
+            with atomic_write(options.json_file) as temporary:
                 temporary.write_text(json.dumps(summary.as_data(), indent=2) + "\n", encoding="utf-8")
     if not summary.frames:
         raise InputError("nothing could be predicted")

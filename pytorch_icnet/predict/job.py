@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from prototxt.errors import InputError
+from icnet_common import console
+from icnet_common.errors import InputError
+from pytorch_icnet.runtime.devices import device_name
 
-from .. import console
-from .outputs import Outputs
-from .pipeline import STAGES, Method, Size, Work, run
-from .predictor import Predictor
+from ..outputs import Outputs
+from ..pipeline import STAGES, Method, Size, Work, run
+from ..predictor import Predictor
 from .sources import Source, numbered
 
 Say = Callable[[str], None]
@@ -70,7 +71,7 @@ class Summary:
         return {
             "weights": dict(getattr(predictor.module, "provenance", None) or {}),
             "device": predictor.device.type,
-            "device_name": console.device_name(predictor.device),
+            "device_name": device_name(predictor.device),
             "engines": [engine.as_data() for engine in predictor.engines],
             "native": predictor.native,
             "frames": self.frames,

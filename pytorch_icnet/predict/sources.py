@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from ..imaging.images import read_image
 from .clip import Clip

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .clip import Clip, Clock
 

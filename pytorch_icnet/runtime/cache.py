@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
 
 class Unavailable(InputError):
@@ -54,13 +54,13 @@ class Cache:
 
 @contextlib.contextmanager
 def compiled_file(path: Path) -> Iterator[Path]:
-    """:func:`prototxt.files.whole_file` for what a backend needs.
+    """:func:`icnet_common.files.atomic_write` for what a backend needs.
 
     Raises:
         Unavailable: it cannot be written; another backend may do without.
     """
     try:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             yield temporary
     except Unavailable:
         raise

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 
 from converter.layers.interp import Interp
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
-from .. import checkpoints
 from ..icnet import ICNet, check_size
 from ..imaging.plain import ZOOM
+from ..weights import checkpoints
 from . import aot, cuda, eager, onnx_runtime, open_vino
 from .cache import Cache, Unavailable
 from .memory import keep_memory

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 PRECISIONS = {"fp32": torch.float32, "tf32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Names, and the type of weights and activations. fp32 is strict: 24 bits; tf32 multiplies with 11 on NVIDIA's GPUs."""

@@ -14,12 +14,12 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from prototxt.errors import InputError
+from icnet_common import console
+from icnet_common.config import parse_json
+from icnet_common.errors import InputError
 
-from .. import console
 from ..imaging import png
 from ..imaging.images import TooManyPixels, UnknownFormat, check_image
-from ..supervisely.checked import parse_json
 from ..supervisely.config import mode_of
 from ..supervisely.meta import Meta, meta_of
 from ..supervisely.modes import Inference, Model

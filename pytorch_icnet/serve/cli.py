@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
-from prototxt.errors import InputError
+from icnet_common import console
+from icnet_common.errors import InputError
+from pytorch_icnet.runtime.devices import find_device
 
-from .. import console
 from ..runtime import BACKENDS, PRECISIONS
 from ..supervisely.results import open_model
 from .settings import Settings
@@ -22,7 +23,7 @@ _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
     """ "auto" follows the variable that Supervisely's server has for the GPU."""
     gpu = os.environ.get("GPU_DEVICE", "")
-    return f"cuda:{gpu}" if value == "auto" and gpu.isdigit() and console.device("auto").type == "cuda" else value
+    return f"cuda:{gpu}" if value == "auto" and gpu.isdigit() and find_device("auto").type == "cuda" else value
 
 
 @console.command("icnet-serve")

@@ -13,10 +13,9 @@ from typing import Any
 
 import click
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
-
-from .. import console
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _TIMEOUT = 120.0
@@ -53,7 +52,7 @@ def main(
     if out_json is None:
         click.echo(text)
         return
-    with whole_file(out_json) as temporary:
+    with atomic_write(out_json) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 
 

@@ -12,7 +12,7 @@ import click
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from ..supervisely.modes import Model
 from .app import create_app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..imaging.rules import OfficialRule
+from ..imaging.recipes import OfficialRecipe
 from ..predict import Predictor
 
 _PROBABILITIES = 1 << 30
@@ -38,6 +38,6 @@ class Settings:
 
 def pixels_for(predictor: Predictor, most: int) -> int:
     """How many pixels an image may have: ``most``, or fewer where the network's rule needs memory for every class."""
-    if isinstance(predictor.rule, OfficialRule):  # makes the label map a few rows at a time
+    if isinstance(predictor.recipe, OfficialRecipe):  # makes the label map a few rows at a time
         return most
     return min(most, _PROBABILITIES // (4 * predictor.num_classes))

@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.config import parse_json
+from icnet_common.errors import InputError
 
 from ..imaging import png
 from ..imaging.images import decode_image
 from ..predict import Predictor, Prepared, Scored
 from ..supervisely.annotation import Annotation, Figure, annotation_of, size_of
-from ..supervisely.checked import parse_json
 from ..supervisely.meta import Meta
 from ..supervisely.modes import Inference, Model
 from ..supervisely.shapes import Bitmap

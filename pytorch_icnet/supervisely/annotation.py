@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.config import is_name, nearest, read_json, shown
+from icnet_common.errors import InputError
 
 from ..imaging.images import MAX_PIXELS
-from .checked import is_name, nearest, read_json, shown
 from .meta import Meta
 from .shapes import Shape, shape_of
 
 MAX_BYTES = 128 << 20
 MAX_OBJECTS = 20_000
 MAX_DRAWN = 1 << 32
-"""Pixels in the boxes of all figures of an image together: what drawing them may take."""
+"""Normalization in the boxes of all figures of an image together: what drawing them may take."""
 MAX_COVERED, MAX_MASKS = 16, 1 << 28
-"""Pixels of all bitmaps together: so many times the image's, and in all."""
+"""Normalization of all bitmaps together: so many times the image's, and in all."""
 
 
 class AnnotationError(InputError):

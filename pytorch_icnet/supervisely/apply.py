@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common import console
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet.runtime.devices import find_device
 
-from .. import console
 from ..imaging.images import read_image
 from .config import read_inference_config
 from .modes import Inference, Region
@@ -84,9 +85,9 @@ def apply_config(
     """
     chosen = read_inference_config(config)
     found = read_project(project)
-    wanted = console.device(device)
+    wanted = find_device(device)
     if device == "auto" and wanted.type == "cuda":
-        wanted = console.device(f"cuda:{chosen.model.gpu_device}")
+        wanted = find_device(f"cuda:{chosen.model.gpu_device}")
     model = open_model(weights, device=wanted, precision=precision, backend=backend)
     inference = Inference(chosen.mode, model, found.meta, os.fspath(config))
     return apply(inference, found, output, lambda items: console.progress(items, total=len(found.items)))
@@ -98,5 +99,8 @@ def _write_probabilities(writer: Writer, item: Item, titles: list[str], regions:
         box = region.box
         arrays[f"box_{number}"] = np.array([box.left, box.top, box.right, box.bottom])
         arrays[f"probabilities_{number}"] = region.probabilities
-    with whole_file(writer.path(item, PROBABILITIES, f"{item.name}.npz")) as temporary, temporary.open("wb") as stream:
+    with (
+        atomic_write(writer.path(item, PROBABILITIES, f"{item.name}.npz")) as temporary,
+        temporary.open("wb") as stream,
+    ):
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from .. import console
+from icnet_common import console
+
 from ..runtime import BACKENDS, PRECISIONS
 from .apply import apply_config
 

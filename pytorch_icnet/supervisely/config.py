@@ -11,9 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from prototxt.errors import InputError
-
-from .checked import checked, choice, length, names, number, numbers, read_json, share, text, truth, whole
+from icnet_common.config import (
+    checked,
+    choice,
+    length,
+    names,
+    number,
+    numbers,
+    read_json,
+    share,
+    text,
+    truth,
+    whole,
+)
+from icnet_common.errors import InputError
 
 MODEL_SUFFIX = "_icnet"
 """Added to the names of the model's classes where a configuration says nothing else."""
@@ -61,7 +72,7 @@ class Corrupted:
 @dataclass(frozen=True)
 class SpecialClasses:
     neutral: str | None = text("neutral", null=True)
-    """Pixels of this class are neither learnt from nor measured."""
+    """Normalization of this class are neither learnt from nor measured."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from prototxt.errors import InputError
+from icnet_common.config import is_name, shown
+from icnet_common.errors import InputError
 
-from ..imaging.palette import PALETTE
-from .checked import is_name, shown
+from ..datasets.palette import PALETTE
 
 Colour = tuple[int, int, int]
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from ..imaging.postprocess import first_maximum
+from ..imaging.windows import Grid
 from ..predict import Predictor
-from ..predict.windows import Grid
 from .annotation import Annotation, Figure
 from .config import Boxes, Mode, Roi, Sides, Windows
 from .meta import Meta, ObjectClass

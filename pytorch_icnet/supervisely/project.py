@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converter.export.folders import whole_folder
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from icnet_common.config import read_json
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from icnet_common.folders import atomic_folder
 
 from ..imaging.images import image_size
 from .annotation import Annotation, read_annotation
-from .checked import read_json
 from .meta import MAX_META_BYTES, Meta, meta_of
 
 META = "meta.json"
@@ -110,7 +110,7 @@ class Writer:
         try:
             os.link(source, image)
         except OSError:
-            with whole_file(image) as temporary:
+            with atomic_write(image) as temporary:
                 shutil.copyfile(source, temporary)
         _write_json(self.path(item, ANNOTATIONS, f"{item.name}.json"), annotation.as_data())
 
@@ -135,10 +135,10 @@ def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[Writer]:
     """
     with suppress(OSError):
         Path(path).rmdir()  # an empty folder may be given
-    with whole_folder(path, lambda _: False) as folder:
+    with atomic_folder(path, lambda _: False) as folder:
         yield Writer(folder, meta)
 
 
 def _write_json(path: Path, data: Any) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), "utf-8")

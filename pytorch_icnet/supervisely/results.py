@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from converter.export.folders import whole_folder
-from prototxt.errors import InputError
+from icnet_common.config import checked, is_name, read_json, shown
+from icnet_common.errors import InputError
+from icnet_common.folders import atomic_folder
 
-from ..checkpoints import load
-from ..classes import ClassEntry, ClassTable, default_colour
+from ..datasets.classes import ClassEntry, ClassTable, default_colour
 from ..predict import Predictor
-from .checked import checked, is_name, read_json, shown
+from ..weights.checkpoints import load
 from .config import InputSize
 from .meta import MAX_META_BYTES, ObjectClass, classes_of
 from .modes import Model
@@ -122,7 +122,7 @@ def write_checkpoint_folder(checkpoint: Checkpoint, state: Mapping[str, torch.Te
         "classes": [each.as_data() for each in checkpoint.classes],
         "class_title_to_idx": dict(checkpoint.indices),
     }
-    with whole_folder(checkpoint.folder, is_checkpoint) as folder:
+    with atomic_folder(checkpoint.folder, is_checkpoint) as folder:
         (folder / CONFIG).write_text(json.dumps(data, indent=1), "utf-8")
         torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / WEIGHTS)
 

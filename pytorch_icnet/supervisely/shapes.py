@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from icnet_common.config import shown
+
 from . import bitmap
-from .checked import shown
 
 Canvas = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.int32]
@@ -24,7 +25,7 @@ _MAX_POINTS = 1 << 20
 
 @dataclass(frozen=True)
 class Box:
-    """Pixels from ``left`` to ``right`` and from ``top`` to ``bottom``, both inside."""
+    """Normalization from ``left`` to ``right`` and from ``top`` to ``bottom``, both inside."""
 
     left: int
     top: int

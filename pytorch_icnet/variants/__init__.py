@@ -1,9 +1,8 @@
 """ICNets of other projects, each as its project published it.
 
 A module per family. It has ``FAMILY``, its name; ``INPUT_SIZE``; ``matches(state)``, whether a state dict is of it, by
-keys and shapes; and ``build(state)``, the network with these weights, in eval mode. Networks have ``num_classes``,
-``input_size`` (height, width), ``pixels`` (:class:`pytorch_icnet.imaging.pixels.Pixels`) and ``protocol``, the name of
-the evaluation protocol that belongs to them. In eval mode ``forward(x)`` is the published network's first output.
+keys and shapes; and ``build(state)``, the network with these weights, in eval mode. In eval mode ``forward(x)`` is the
+published network's first output.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _SHOWN = 3
 Shapes = Mapping[str, tuple[int, ...]]
 
 
-def explanation(state: Mapping[str, torch.Tensor]) -> str:
+def describe_mismatch(state: Mapping[str, torch.Tensor]) -> str:
     """What a state dict has in common with the network that it shares most keys with, and what not; one line."""
     found = _counted(state)
     name, expected = max(_known(), key=lambda known: len(found.keys() & known[1].keys()) / len(known[1]))

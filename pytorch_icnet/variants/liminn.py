@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..imaging.pixels import TORCHVISION, Pixels
+from ..imaging.normalization import TORCHVISION, Normalization
 from ..pyramid import BINS
 from . import resnet
-from .states import filled
+from .states import load_strict
 
 FAMILY = "liminn"
 
@@ -47,7 +47,7 @@ class LiminnICNet(nn.Module):
         super().__init__()
         self.num_classes, self.depth, self.published_mistakes = num_classes, depth, published_mistakes
         self.input_size = INPUT_SIZE
-        self.pixels: Pixels = TORCHVISION
+        self.pixels: Normalization = TORCHVISION
         self.protocol = FAMILY
         self.provenance: dict[str, object] = {}
 
@@ -184,4 +184,4 @@ def build(state: Mapping[str, torch.Tensor]) -> LiminnICNet:
     depth = resnet.depth_of(state, "pretrained.")
     with torch.device("meta"):
         model = LiminnICNet(19 if scores is None else scores.shape[0], depth if depth in DEPTHS else 50)
-    return filled(model, state, "liminn's ICNet")
+    return load_strict(model, state, "liminn's ICNet")

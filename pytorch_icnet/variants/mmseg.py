@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from prototxt.errors import InputError, WeightsError
+from icnet_common.errors import InputError, WeightsError
 
-from ..imaging.pixels import IMAGENET, Pixels
+from ..imaging.normalization import IMAGENET, Normalization
 from ..pyramid import BINS
 from .resnet import DEPTHS, WIDTHS, BasicBlock, Bottleneck, ResNet, depth_of
-from .states import filled
+from .states import load_strict
 
 FAMILY = "mmseg"
 
@@ -55,7 +55,7 @@ class MMSegICNet(nn.Module):
         super().__init__()
         self.depth, self.num_classes, self.aux = depth, num_classes, aux
         self.input_size: tuple[int, int] = INPUT_SIZE
-        self.pixels: Pixels = IMAGENET
+        self.pixels: Normalization = IMAGENET
         self.protocol = FAMILY
         self.provenance: dict[str, object] = {}
 
@@ -241,4 +241,4 @@ def build(state: Mapping[str, torch.Tensor]) -> MMSegICNet:
     aux = any(key.startswith("auxiliary_head.") for key in state)
     with torch.device("meta"):
         model = MMSegICNet(depth, num_classes, aux=aux)
-    return filled(model, state, "mmsegmentation's ICNet")
+    return load_strict(model, state, "mmsegmentation's ICNet")

@@ -1,6 +1,6 @@
 """ResNets whose stem is three small convolutions, and whose late stages widen their sight instead of halving.
 
-He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), with three changes that ICNet's relatives share.
+He et al., "Deep Residual Learning for Image Recognition" (CVPR 2016), with three changes that ICNet's variants share.
 The stem is three 3x3 convolutions in place of one of 7x7; mmsegmentation calls the net v1c with 64 channels after it,
 PyTorch-Encoding v1s with 128. A bottleneck's stride is on its 3x3 convolution. A stage of dilation 2 or 4 keeps its
 input's size, and its first block has half the dilation of the others ("contracted").
@@ -85,7 +85,7 @@ DEPTHS: Mapping[int, tuple[Block, tuple[int, int, int, int]]] = MappingProxyType
 class ResNet(nn.Module):
     """The four stages with their stem, under mmsegmentation's names: ``stem``, ``maxpool``, ``layer1`` to ``layer4``.
 
-    The parts are public, as the relatives run some stages on other inputs than the previous stage's output; a net with
+    The parts are public, as the variants run some stages on other inputs than the previous stage's output; a net with
     other names for them takes :func:`stem` and :func:`stages`.
 
     Args:

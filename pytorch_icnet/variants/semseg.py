@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from converter.layers.interp import Interp
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from ..icnet import INPUT_SIZE, ICNet
-from ..imaging.pixels import CAFFE, Pixels
+from ..imaging.normalization import CAFFE, Normalization
 from ..pyramid import BINS, REFERENCE_SIZE, Window, windows
 from .names import to_caffe, to_published
-from .states import filled
+from .states import load_strict
 
 FAMILY = "semseg"
 
@@ -54,7 +54,7 @@ class SemSegICNet(nn.Module):
         self.num_classes, self.batch_norm = num_classes, batch_norm
         self.caffe_faithful, self.published_mistakes = caffe_faithful, published_mistakes
         self.input_size = INPUT_SIZE
-        self.pixels: Pixels = CAFFE
+        self.pixels: Normalization = CAFFE
         self.protocol = FAMILY
         self.provenance: dict[str, object] = {}
 
@@ -280,7 +280,7 @@ def build(state: Mapping[str, torch.Tensor], *, caffe_faithful: bool = False) ->
     batch_norm = "convbnrelu1_1.cbr_unit.1.weight" in state
     with torch.device("meta"):
         model = SemSegICNet(classes, batch_norm, caffe_faithful=caffe_faithful)
-    return filled(model, state, "pytorch-semseg's ICNet")
+    return load_strict(model, state, "pytorch-semseg's ICNet")
 
 
 def to_icnet(model: SemSegICNet) -> ICNet:

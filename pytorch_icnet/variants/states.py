@@ -8,14 +8,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from prototxt.errors import WeightsError
+from icnet_common.errors import WeightsError
 
 Network = TypeVar("Network", bound=nn.Module)
 
 _LISTED = 6
 
 
-def filled(model: Network, state: Mapping[str, torch.Tensor], what: str) -> Network:
+def load_strict(model: Network, state: Mapping[str, torch.Tensor], what: str) -> Network:
     """``model`` with copies of a state's values as float32, in eval mode.
 
     ``num_batches_tracked``, which old files lack and eval mode does not use, may be missing.

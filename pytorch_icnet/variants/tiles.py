@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 
 def tiled_probabilities(

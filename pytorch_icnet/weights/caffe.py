@@ -15,11 +15,11 @@ from torch import fx
 
 from converter.graph import translate
 from converter.match import Weights
+from icnet_common.errors import WeightsError
 from prototxt import Layer, Net, bundled_net, read_net
-from prototxt.errors import WeightsError
 
-from .icnet import check_size
-from .pyramid import BINS, Pyramid, windows
+from ..icnet import check_size
+from ..pyramid import BINS, Pyramid, windows
 
 Blobs = Mapping[str, Sequence[NDArray[Any]]]
 

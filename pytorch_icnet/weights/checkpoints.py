@@ -1,4 +1,4 @@
-"""Reading ICNet and its relatives from any file that holds one, told apart by its content; writing safetensors."""
+"""Reading ICNet and its variants from any file that holds one, told apart by its content; writing safetensors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from torch import nn
 from converter.export.safetensors import CAFFE, METADATA_KEY, graph_of, load_state, save_state
 from converter.record import net_of
 from converter.summary import outputs_of
+from icnet_common.errors import InputError, WeightsError
 from prototxt import read_weights
-from prototxt.errors import InputError, WeightsError
 
-from . import relatives, torch_files
-from .caffe_weights import state_of, translate_icnet
-from .icnet import INPUT_SIZE, ICNet, folded
+from .. import variants
+from ..icnet import INPUT_SIZE, ICNet, folded
+from ..pyramid import Pyramid
+from ..variants import semseg
+from ..variants.closest import describe_mismatch
+from . import torch_files
+from .caffe import state_of, translate_icnet
 from .provenance import Provenance
-from .pyramid import Pyramid
-from .relatives import semseg
-from .relatives.closest import explanation
 
 __all__ = ["ICNET", "Checkpoint", "Provenance", "icnet", "kind_of", "load", "read_checkpoint", "write_checkpoint"]
 
 ICNET = "icnet"
-"""``architecture`` of Caffe's net; the relatives' are the keys of :data:`pytorch_icnet.relatives.FAMILIES`."""
+"""``architecture`` of Caffe's net; the variants' are the keys of :data:`pytorch_icnet.variants.FAMILIES`."""
 
 
 @dataclass
@@ -45,14 +46,14 @@ class Checkpoint:
     @property
     def architecture(self) -> str:
         """:data:`ICNET`, or the family of a relative, by keys and shapes."""
-        family = relatives.family_of(self.state)
+        family = variants.family_of(self.state)
         return ICNET if family is None else family.FAMILY
 
     def network(self, *, aux: bool = False, caffe_faithful: bool = False) -> nn.Module:
         """The net of these weights, as published and in eval mode.
 
         Args:
-            aux: see :meth:`model`; relatives have the auxiliary heads of their file.
+            aux: see :meth:`model`; variants have the auxiliary heads of their file.
             caffe_faithful: of pytorch-semseg's and Supervisely's weights, the net with Caffe's stride.
 
         Raises:
@@ -62,10 +63,10 @@ class Checkpoint:
         if caffe_faithful and self.architecture != semseg.FAMILY:
             raise InputError(
                 f"{self.provenance.file}: only pytorch-semseg's and Supervisely's ICNets have a Caffe-faithful form, "
-                f"but this is {relatives.NAMES.get(self.architecture, 'ICNet')}"
+                f"but this is {variants.NAMES.get(self.architecture, 'ICNet')}"
             )
         try:
-            relative: Any = relatives.build(self.state, caffe_faithful=caffe_faithful)
+            relative: Any = variants.build(self.state, caffe_faithful=caffe_faithful)
         except WeightsError as error:
             raise WeightsError(f"{self.provenance.file}: {error}") from error
         if relative is None:
@@ -85,10 +86,10 @@ class Checkpoint:
         """
         state = self.state
         if self.architecture != ICNET:
-            name = relatives.NAMES[self.architecture]
+            name = variants.NAMES[self.architecture]
             raise WeightsError(f"{self.provenance.file}: holds {name}, not Caffe's; pytorch_icnet.load reads it")
         if "conv6_cls.weight" not in state and "conv5_4_k1.weight" not in state:
-            raise WeightsError(f"{self.provenance.file}: {explanation(state)}")
+            raise WeightsError(f"{self.provenance.file}: {describe_mismatch(state)}")
         merged = not any("/bn." in key for key in state)
         channels = {key.removesuffix(".weight"): value.shape[0] for key, value in state.items() if value.dim() == 4}
         model = ICNet(
@@ -179,7 +180,7 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
     """The network in any supported file, told apart by its content, as published and in eval mode.
 
     ``forward(x)`` gives the tensor that the published net gives as its first output. ``num_classes``, ``input_size``
-    (height, width) and ``provenance`` (a dict) are attributes; relatives also have ``pixels`` and ``protocol``. Of a
+    (height, width) and ``provenance`` (a dict) are attributes; variants also have ``pixels`` and ``protocol``. Of a
     safetensors file with any other Caffe net it is the graph that :func:`converter.load_caffe` gives, whose ``forward``
     may take and give several tensors.
 
@@ -230,7 +231,7 @@ def _of_state(path: Path, state: dict[str, torch.Tensor]) -> Checkpoint:
 
 
 def _input_size(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:
-    family = relatives.family_of(state)
+    family = variants.family_of(state)
     return INPUT_SIZE if family is None else family.INPUT_SIZE
 
 

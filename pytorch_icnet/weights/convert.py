@@ -11,12 +11,12 @@ import torch
 
 from converter.export.pth import save_pth
 from converter.export.safetensors import load_state
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
+from ..icnet import folded
+from ..variants import NAMES
+from ..variants.semseg import SemSegICNet, to_icnet
 from .checkpoints import ICNET, Checkpoint, kind_of, read_checkpoint, write_checkpoint
-from .icnet import folded
-from .relatives import NAMES
-from .relatives.semseg import SemSegICNet, to_icnet
 
 FORMATS = ("safetensors", "pth")
 

@@ -1,7 +1,7 @@
-"""Known weights, those of ICNet's authors, its relatives and the demo, and the figures that belong to them.
+"""Known weights, those of ICNet's authors, its variants and the demo, and the figures that belong to them.
 
 The originals' files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet)
-and the paper (ECCV 2018). The relatives': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
+and the paper (ECCV 2018). The variants': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
 README and ``configs/icnet.yaml`` of liminn/ICNet-pytorch da394fc. Those weights are their authors'; nothing of them is
 in this project. The demo's are its own: ``demo/icnet_demo.caffemodel``, trained on generated scenes.
 """
@@ -160,7 +160,7 @@ def _liminn(name: str, mean_iou: float, source: str) -> KnownWeights:
     )
 
 
-RELATIVES: tuple[KnownWeights, ...] = (
+VARIANTS: tuple[KnownWeights, ...] = (
     _mmseg(18, "832x832_80k_cityscapes_20210925_225521-2e36638d", 68.14, 70.16, 27.12, 1.70),
     _mmseg(18, "832x832_160k_cityscapes_20210925_230153-2c6eb6e0", 71.64, 74.18),
     _mmseg(18, "in1k-pre_832x832_80k_cityscapes_20210925_230354-1cbe3022", 72.51, 74.78),
@@ -176,7 +176,7 @@ RELATIVES: tuple[KnownWeights, ...] = (
     _liminn("197_0.710", 71.0, "README of liminn/ICNet-pytorch da394fc"),
     _liminn("182_0.667", 66.7, "an earlier README of liminn/ICNet-pytorch"),
 )
-"""Files of other projects, whose md5 sums are not known: see :func:`hinted`."""
+"""Files of other projects, whose md5 sums are not known: see :func:`by_filename`."""
 
 _MMSEG = re.compile(
     r"icnet_r(?P<depth>18|50|101)-d8[-_](?P<pre>in1k-pre_)?"
@@ -191,29 +191,29 @@ def by_md5(md5: str) -> KnownWeights | None:
 
 def by_file(name: str) -> KnownWeights | None:
     """The published weights of this file name (without folders)."""
-    return next((known for known in (*KNOWN_WEIGHTS, *RELATIVES) if known.file == name), None)
+    return next((known for known in (*KNOWN_WEIGHTS, *VARIANTS) if known.file == name), None)
 
 
-def hinted(name: str) -> KnownWeights | None:
-    """The relatives' weights that a file's name (without folders) claims to be: no proof of what it holds.
+def by_filename(name: str) -> KnownWeights | None:
+    """The variants' weights that a file's name (without folders) claims to be: no proof of what it holds.
 
     Also names of configurations, old and new, alone: ``icnet_r50-d8_832x832_80k_cityscapes.pth``,
     ``icnet_r50-d8_4xb2-80k_cityscapes-832x832.pth``.
     """
     found = by_file(name) or next(
-        (known for known in RELATIVES if _claims(name) == _claims(known.file) is not None), None
+        (known for known in VARIANTS if _claims(name) == _claims(known.file) is not None), None
     )
-    return found if found in RELATIVES else None
+    return found if found in VARIANTS else None
 
 
-def identified(md5: str, file: str) -> KnownWeights | None:
+def lookup(md5: str, file: str) -> KnownWeights | None:
     """The published weights that a file is by its md5, or else claims to be by its name."""
-    return by_md5(md5) or hinted(file)
+    return by_md5(md5) or by_filename(file)
 
 
 def of_network(net: str) -> tuple[KnownWeights, ...]:
     """All published weights of a network, see :attr:`KnownWeights.net`."""
-    return tuple(known for known in (*KNOWN_WEIGHTS, *RELATIVES) if known.net == net)
+    return tuple(known for known in (*KNOWN_WEIGHTS, *VARIANTS) if known.net == net)
 
 
 def _claims(name: str) -> tuple[str | None, ...] | None:

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, ClassVar
 import torch
 
 MAX_BYTES = 1 << 24
-"""Of a pickle; those of the largest relatives have 200 kB, as tensors' values lie outside."""
+"""Of a pickle; those of the largest variants have 200 kB, as tensors' values lie outside."""
 
 _DTYPES = {
     "FloatStorage": torch.float32,

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .known_weights import by_md5
+from .known import by_md5
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 
-from prototxt.errors import WeightsError
+from icnet_common.errors import WeightsError
 
 from .pickles import MAX_BYTES, Placeholder, StoredTensor, StoredValues, load
 

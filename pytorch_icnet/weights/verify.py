@@ -11,8 +11,8 @@ from converter.match import Weights
 from converter.verify import Verification
 from prototxt import Net
 
-from .caffe_weights import Blobs, resized_net
-from .icnet import ICNet, folded
+from ..icnet import ICNet, folded
+from .caffe import Blobs, resized_net
 
 CHECKED_SIZE = (129, 257)
 """Height and width of the seeded image on which every layer is compared."""

@@ -16,8 +16,8 @@ from converter import FillerWarning, NetError, WeightsMismatchError, load_caffe,
 from converter.compare import Difference, difference, first_diverging
 from converter.graph import translate
 from converter.match import Weights
+from icnet_common.errors import InputError
 from prototxt import PrototxtError, read_net, read_weights
-from prototxt.errors import InputError
 
 from ..golden import DATA
 from ..reference.goldens import read_json, seeded_blobs

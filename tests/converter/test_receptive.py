@@ -11,7 +11,7 @@ from converter import FillerWarning, load_caffe
 from converter.receptive import receptive_fields
 from converter.summary import detailed_summary, shapes_of
 from prototxt import bundled_net, read_net
-from pytorch_icnet.caffe_weights import resized_net
+from pytorch_icnet.weights.caffe import resized_net
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 1 input_dim: 65 input_dim: 65\n'
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
 
 SIZE = (96, 160)
 """Height and width."""

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from evaluation.classes import CITYSCAPES_TABLE
-from evaluation.labels import read_truth
+from evaluation.data.labels import read_truth
 from evaluation.protocols import Prediction, Result
 from evaluation.protocols.cityscapes import Cityscapes
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.palette import IGNORED
 from pytorch_icnet.imaging.images import read_ids, read_label_map, write_label_map
-from pytorch_icnet.imaging.palette import IGNORED
 from tests.evaluation.peers import assert_equal
 
 from .annotations import write_annotation

@@ -148,7 +148,7 @@ def resolves(name: str) -> bool:
 
 
 def test_names_that_do_not_exist_are_found() -> None:
-    assert resolves("converter.summary") and resolves("pytorch_icnet.imaging.pixels.CAFFE")
+    assert resolves("converter.summary") and resolves("pytorch_icnet.imaging.normalization.CAFFE")
     assert not resolves("converter.sumary") and not resolves("training.nothing.at.all")
 
 

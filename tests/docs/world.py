@@ -15,9 +15,9 @@ import torch
 
 from converter import activations, load_caffe
 from prototxt import read_net, write_weights
-from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
-from pytorch_icnet.relatives import liminn, mmseg, semseg
 from pytorch_icnet.runtime.engine import BUILDERS
+from pytorch_icnet.variants import liminn, mmseg, semseg
+from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 from training.scenes import scene, write_scenes
 from training.scenes.files import write_list
 
@@ -102,9 +102,9 @@ def _whole_icnet(path: Path) -> None:
 LARGE: dict[tuple[str, str], Callable[[Path], None]] = {
     ("docs/mmseg.md", "icnet_r50-d8_832x832_80k_cityscapes_20210926_044625-c6407341.pth"): _mmseg,
     ("docs/mmseg.md", "FILE"): _mmseg,
-    ("docs/relatives.md", "FILE"): _liminn,
-    ("docs/relatives.md", "semseg.pkl"): _semseg,
-    ("docs/relatives.md", UNMERGED[0]): _whole_icnet,
+    ("docs/variants.md", "FILE"): _liminn,
+    ("docs/variants.md", "semseg.pkl"): _semseg,
+    ("docs/variants.md", UNMERGED[0]): _whole_icnet,
 }
 """Files of nets that have one width, which are made for the page that speaks of them."""
 

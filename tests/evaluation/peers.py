@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.protocols import Prediction, Protocol, Tally, Truth
+from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Protocol
 
 PEERS = Path(__file__).parent / "data" / "peers"
 
@@ -28,11 +28,11 @@ def pairs(letter: str) -> list[tuple[Labels, Labels]]:
         return [(file[f"{name}/pred"], file[f"{name}/label"]) for name in names]
 
 
-def tallied(protocol: Protocol, images: list[tuple[Labels, Labels]]) -> Tally:
+def tallied(protocol: Protocol, images: list[tuple[Labels, Labels]]) -> MetricAccumulator:
     """The tally of label maps and their trainIds, in their order."""
     tally = protocol.tally()
     for index, (prediction, label) in enumerate(images):
-        tally.add(index, protocol.measure(Prediction(prediction), Truth(label), f"{index}.png"))
+        tally.add(index, protocol.measure(Prediction(prediction), GroundTruth(label), f"{index}.png"))
     return tally
 
 

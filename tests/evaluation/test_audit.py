@@ -12,17 +12,17 @@ import pytest
 import torch
 from torch import nn
 
-from evaluation.audit import Audit, Finding, audit
-from evaluation.classes import CITYSCAPES_TABLE
-from evaluation.lists import ImageList, read_list
-from evaluation.mistakes import MISTAKES
+from evaluation.audit.audit import Audit, Finding, audit
+from evaluation.audit.common_errors import MISTAKES
+from evaluation.data.lists import ImageList, read_list
 from evaluation.network import Network
 from evaluation.protocols import Settings, protocol
-from evaluation.score import Scores, score
-from prototxt.errors import InputError
+from evaluation.scoring import Scores, score
+from icnet_common.errors import InputError
 from pytorch_icnet import icnet
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
 from pytorch_icnet.imaging.images import read_image, write_label_map
-from pytorch_icnet.imaging.pixels import CAFFE, Pixels
+from pytorch_icnet.imaging.normalization import CAFFE, Normalization
 
 SIZE = (96, 160)
 INPUT = (97, 161)
@@ -63,7 +63,7 @@ def listed(tmp_path: Path) -> ImageList:
     return read_list(tmp_path / "list.txt")
 
 
-def audited(listed: ImageList, module: nn.Module, pixels: Pixels | None = CAFFE) -> Audit:
+def audited(listed: ImageList, module: nn.Module, pixels: Normalization | None = CAFFE) -> Audit:
     network = Network(module, torch.device("cpu"), INPUT, 19, {})
     settings = Settings(
         input_size=INPUT, pixels=pixels, fit=lambda size: (size[0] // 32 * 32 + 1, size[1] // 32 * 32 + 1)
@@ -80,7 +80,7 @@ def official_scores(listed: ImageList) -> Scores:
     folder = listed.path.parent
     official = protocol("official", Settings(input_size=INPUT, pixels=CAFFE))
     network = Network(Colours(), torch.device("cpu"), INPUT, 19, {})
-    (view,) = official.views(SIZE)
+    (view,) = official.inputs(SIZE)
     for entry in listed.entries:
         blob = view.blob(read_image(folder / entry.image))
         labels = official.finish([network.logits(blob, view)], SIZE).labels

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.class_files import read_table
-from evaluation.classes import CITYSCAPES_TABLE, ClassEntry, plain_table
-from prototxt.errors import InputError
-from pytorch_icnet.imaging.palette import PALETTE
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassEntry, plain_table
+from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.tables import read_table
 
 CAMVID = """id,name,colour,train_id,ignore
 0,Sky,128 128 128,0,false

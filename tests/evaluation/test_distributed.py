@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.distributed import LOST, Group, processes
+from evaluation.run.distributed import LOST, Group, processes
 
 from .small import command, contents, environment, evaluate, make_small, report
 
@@ -107,7 +107,7 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == Group()
         assert group.share([1, 2, 3]) == [1, 2, 3]
         assert group.gather("x") == ["x"] and group.total(3) == 3
-        assert group.together(lambda: 1) == 1
+        assert group.collective(lambda: 1) == 1
 
 
 def test_shares_are_the_whole() -> None:

@@ -18,7 +18,7 @@ import pytorch_icnet
 from evaluation.cli import main
 from evaluation.pipeline import STAGES
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS
 
 from ..golden import shared
 from .test_pipeline import Quarter, files

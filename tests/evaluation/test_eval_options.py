@@ -14,12 +14,12 @@ import pytest
 import torch
 
 import pytorch_icnet
-from evaluation.mistakes import MISTAKES
+from evaluation.audit.common_errors import MISTAKES
 from evaluation.protocols import PROTOCOLS
+from pytorch_icnet.datasets.palette import CITYSCAPES
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
-from pytorch_icnet.imaging.palette import CITYSCAPES
-from pytorch_icnet.imaging.pixels import IMAGENET
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS
+from pytorch_icnet.imaging.normalization import IMAGENET
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS
 
 from .peers import PEERS
 from .test_eval_cli import assert_failed, call, evaluate, root

@@ -7,19 +7,19 @@ import json
 
 import pytest
 
-from evaluation.expect import Expected, compare, given, published
 from evaluation.protocols import Result, protocol
-from evaluation.protocols.result import Figure
-from prototxt.errors import InputError
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS
+from evaluation.protocols.result import Metric
+from evaluation.report.published_scores import Expected, compare, given, published
+from icnet_common.errors import InputError
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS
 
 from .peers import pairs, tallied
 
 
 def result(mean_iou: float, pixel_accuracy: float = 0.945) -> Result:
     figures = (
-        Figure("mean_iou", "Mean IoU", mean_iou),
-        Figure("pixel_accuracy", "Pixel-wise Accuracy", pixel_accuracy),
+        Metric("mean_iou", "Mean IoU", mean_iou),
+        Metric("pixel_accuracy", "Pixel-wise Accuracy", pixel_accuracy),
     )
     return dataclasses.replace(tallied(protocol("official"), pairs("A")).result(), figures=figures)
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evaluation.journal import SETTINGS, Finished, Journal, digest, still_whole
-from evaluation.protocols import Record
-from prototxt.errors import InputError
+from evaluation.protocols import ImageStats
+from evaluation.run.journal import SETTINGS, Finished, Journal, digest, still_whole
+from icnet_common.errors import InputError
 
 
 def image(name: str = "a.png") -> Finished:
     labels = np.array([[0, 1, 255]], np.uint8)
-    record = Record.of(name, np.zeros((1, 3), np.uint8), labels, truncated_correct=2)
+    record = ImageStats.of(name, np.zeros((1, 3), np.uint8), labels, truncated_correct=2)
     return Finished(name, {"image": "1" * 64}, {"gray/a.png": "2" * 64}, {"official": record})
 
 

@@ -11,12 +11,12 @@ import numpy.typing as npt
 import pytest
 
 import evaluation
-from evaluation.class_files import read_table
-from evaluation.classes import CITYSCAPES_TABLE, plain_table
-from evaluation.labels import KINDS, find_label, kind_of, read_truth
-from prototxt.errors import InputError
+from evaluation.data.labels import KINDS, find_label, kind_of, read_truth
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
+from pytorch_icnet.datasets.palette import CITYSCAPES
+from pytorch_icnet.datasets.tables import read_table
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
-from pytorch_icnet.imaging.palette import CITYSCAPES
 from tests.golden import shared
 
 DRAWN = Path(__file__).parent / "data" / "polygons"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.lists import Entry, cityscapes_list, data_root, locate, read_list, refuse_equal_stems
-from prototxt.errors import InputError
+from evaluation.data.lists import Entry, cityscapes_list, data_root, locate, read_list, refuse_equal_stems
+from icnet_common.errors import InputError
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from evaluation.lists import Entry
+from evaluation.data.lists import Entry
 from evaluation.outputs import Outputs
-from evaluation.progress import Log
-from evaluation.run import Run
-from evaluation.score import ImageScore
+from evaluation.run.execute import Run
+from evaluation.scoring import ImageScore
+from icnet_common.progress import Log
 from pytorch_icnet.imaging.images import write_label_map
 
 from .test_pipeline import Quarter, network_of, scoring_of

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from evaluation.network import EAGER, NATIVE, Network, Threads, open_network
-from evaluation.protocols import View
-from prototxt.errors import InputError
+from evaluation.protocols import ModelInput
+from icnet_common.errors import InputError
 from pytorch_icnet import load
-from pytorch_icnet.imaging.pixels import CAFFE
+from pytorch_icnet.imaging.normalization import CAFFE
 from pytorch_icnet.runtime.cache import Unavailable
 from pytorch_icnet.runtime.engine import BUILDERS
 from pytorch_icnet.runtime.request import Request
@@ -41,7 +41,7 @@ def scores_of(weights: Path, size: tuple[int, int] = SIZE, **options: Any) -> tu
     blob = 200 * torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(1)) - 100
     with torch.inference_mode():
         expected = load(weights).double().quarter_scores(blob.double())[0]  # type: ignore[operator]
-    found = network.logits(blob, View(size, "matlab", CAFFE)).planes
+    found = network.logits(blob, ModelInput(size, "matlab", CAFFE)).planes
     assert float((found.double() - expected).abs().max() / expected.abs().max()) < 1e-5
     return found, network
 

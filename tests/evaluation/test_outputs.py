@@ -9,15 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.classes import CITYSCAPES_TABLE, plain_table
-from evaluation.lists import Entry
+from evaluation.data.lists import Entry
 from evaluation.outputs import Outputs
-from evaluation.server_zip import write_zip
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from evaluation.report.server_submission import write_zip
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
+from pytorch_icnet.datasets.palette import CITYSCAPES
 from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
-from pytorch_icnet.imaging.palette import CITYSCAPES
 
 STEMS = ("ulm_000001_000019_leftImg8bit", "bonn_000000_000019")
 
@@ -83,7 +83,7 @@ def test_sweep_removes_only_what_a_killed_process_left(tmp_path: Path) -> None:
     outputs = Outputs(tmp_path, features=("mat",), overlay=True)
     kept = []
     for path in [*outputs.files("a"), *outputs.files("b")]:
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(b"half")
             temporary.with_name(temporary.name.replace(temporary.suffix, temporary.suffix)).touch()
             left = temporary.with_name(f".{path.stem}.x1y2z3_4{path.suffix}")

@@ -11,12 +11,12 @@ import torch
 from click.testing import CliRunner, Result
 
 from evaluation.cli import main
-from evaluation.expect import compare, published
 from evaluation.options import Options
 from evaluation.protocols import MULTI_SCALE, protocol
-from prototxt.errors import InputError
-from pytorch_icnet.imaging.pixels import IMAGENET
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from evaluation.report.published_scores import compare, published
+from icnet_common.errors import InputError
+from pytorch_icnet.imaging.normalization import IMAGENET
+from pytorch_icnet.variants.mmseg import MMSegICNet
 
 from .peers import pairs, tallied
 from .small import make_small

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import pytest
 from click.testing import CliRunner
 
-from evaluation.classes import CITYSCAPES_TABLE, plain_table
 from evaluation.cli import main
-from evaluation.protocols import Prediction, Settings, Tally, Truth, protocol
+from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
 from evaluation.report import confusion, pictures
 from evaluation.report import html as report_html
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.imaging.images import write_label_map
 
 EVIL = "<script>alert('1')</script>&\"x"
@@ -46,14 +46,14 @@ class Tags(html.parser.HTMLParser):
         self.text += f" {data}"
 
 
-def tally(*names: str, classes: int = 19) -> Tally:
+def tally(*names: str, classes: int = 19) -> MetricAccumulator:
     official = protocol("official", Settings(table=plain_table(classes)))
     found = official.tally()
     random = np.random.default_rng(0)
     for index, name in enumerate(names):
         label = random.integers(0, classes, (8, 16), dtype=np.uint8)
         prediction = np.where(random.random((8, 16)) < 0.8, label, 0).astype(np.uint8)
-        found.add(index, official.measure(Prediction(prediction), Truth(label), name))
+        found.add(index, official.measure(Prediction(prediction), GroundTruth(label), name))
     return found
 
 

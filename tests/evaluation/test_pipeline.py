@@ -14,16 +14,16 @@ import torch
 from scipy.io import loadmat
 from torch import nn
 
-from evaluation.classes import CITYSCAPES_TABLE
-from evaluation.lists import Entry
+from evaluation.data.lists import Entry
 from evaluation.network import Network, Threads
 from evaluation.outputs import Outputs
 from evaluation.pipeline import STAGES, Scoring, predict
 from evaluation.protocols import Settings, protocol
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.palette import PALETTE
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
-from pytorch_icnet.imaging.palette import PALETTE
 
 from ..nets import seeded
 

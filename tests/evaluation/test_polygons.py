@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from evaluation.classes import CITYSCAPES_TABLE, plain_table
-from evaluation.labels import read_truth
-from evaluation.polygons import draw
-from prototxt.errors import InputError
+from evaluation.data.labels import read_truth
+from evaluation.data.polygons import draw
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.imaging.images import read_ids, read_label_map
 
 DRAWN = Path(__file__).parent / "data" / "polygons"

@@ -11,12 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from evaluation.classes import plain_table
-from evaluation.labels import read_truth
-from evaluation.protocols import PROTOCOLS, Logits, Prediction, Record, Result, Settings, Tally, Truth, protocol
+from evaluation.data.labels import read_truth
+from evaluation.protocols import (
+    PROTOCOLS,
+    GroundTruth,
+    ImageStats,
+    Logits,
+    MetricAccumulator,
+    Prediction,
+    Result,
+    Settings,
+    protocol,
+)
 from evaluation.protocols.cityscapes import Cityscapes
-from evaluation.score import Scores, score_image
-from prototxt.errors import InputError
+from evaluation.scoring import Scores, score_image
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging.images import read_label_map
 
 from .peers import PEERS, assert_equal, expected, pairs, tallied
@@ -105,7 +115,7 @@ def test_liminn_cuts_logits_to_whole_numbers() -> None:
     liminn = protocol("liminn")
     prediction = liminn.finish([Logits(planes, label.shape)], label.shape)
     tally = liminn.tally()
-    tally.add(0, liminn.measure(prediction, Truth(label), "logits"))
+    tally.add(0, liminn.measure(prediction, GroundTruth(label), "logits"))
     ours = tally.result()
     assert_equal(ours["pixel_accuracy"], reference["reported_average_pixAcc"], 1e-9)
     assert_equal(ours["true_pixel_accuracy"], reference["correct_with_float_argmax"] / reference["total_label"], 1e-9)
@@ -204,14 +214,14 @@ def test_order_and_sharing_do_not_matter(name: str) -> None:
     ours = protocol(name)
     images = pairs("B")
     whole = tallied(ours, images).result().as_data()
-    records = [ours.measure(Prediction(pred), Truth(label), f"{i}.png") for i, (pred, label) in enumerate(images)]
+    records = [ours.measure(Prediction(pred), GroundTruth(label), f"{i}.png") for i, (pred, label) in enumerate(images)]
     for order in itertools.permutations(range(len(images))):
         shares = [ours.tally(), ours.tally()]
         for position, index in enumerate(order):
-            shares[position % 2].add(index, Record.from_data(json.loads(json.dumps(records[index].as_data()))))
+            shares[position % 2].add(index, ImageStats.from_data(json.loads(json.dumps(records[index].as_data()))))
         total = ours.tally()
         for share in shares:
-            total.merge(Tally.from_data(ours, json.loads(json.dumps(share.as_data()))))
+            total.merge(MetricAccumulator.from_data(ours, json.loads(json.dumps(share.as_data()))))
         assert repr(total.result().as_data()) == repr(whole)
 
 
@@ -223,15 +233,15 @@ def test_sharing_with_instances() -> None:
         truth = read_truth(FRANKFURT / f"{stem}_gtFine_labelIds.png", instances=True)
         share = ours.tally()
         predicted = read_label_map(PEERS / "cityscapes" / "pred" / f"{stem}_leftImg8bit.png")
-        share.add(index, Record.from_data(ours.measure_label_ids(predicted, truth, stem).as_data()))
-        parts.merge(Tally.from_data(ours, share.as_data()))
+        share.add(index, ImageStats.from_data(ours.measure_label_ids(predicted, truth, stem).as_data()))
+        parts.merge(MetricAccumulator.from_data(ours, share.as_data()))
     assert repr(parts.result().as_data()) == repr(whole.as_data())
 
 
 def test_an_image_counts_once() -> None:
     tally = tallied(protocol("mmseg"), pairs("A"))
     with pytest.raises(ValueError, match="image 1 was tallied before"):
-        tally.add(1, protocol("mmseg").measure(Prediction(pairs("A")[1][0]), Truth(pairs("A")[1][1]), ""))
+        tally.add(1, protocol("mmseg").measure(Prediction(pairs("A")[1][0]), GroundTruth(pairs("A")[1][1]), ""))
     with pytest.raises(ValueError, match="image 0 was tallied before"):
         tally.merge(tallied(protocol("mmseg"), pairs("A")[:1]))
     with pytest.raises(ValueError, match="of official cannot be added to one of mmseg"):
@@ -255,16 +265,16 @@ def test_an_image_counts_once() -> None:
 )
 def test_damaged_records(data: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="damaged record"):
-        Record.from_data(data)
+        ImageStats.from_data(data)
 
 
 def test_damaged_tallies() -> None:
     ours = protocol("mmseg")
     data = tallied(ours, pairs("A")).as_data()
     with pytest.raises(InputError, match="tally of the protocol mmseg, expected official"):
-        Tally.from_data(protocol("official"), data)
+        MetricAccumulator.from_data(protocol("official"), data)
     with pytest.raises(InputError, match="damaged tally"):
-        Tally.from_data(ours, {**data, "images": [[0]]})
+        MetricAccumulator.from_data(ours, {**data, "images": [[0]]})
 
 
 def test_unknown_protocol() -> None:
@@ -274,12 +284,14 @@ def test_unknown_protocol() -> None:
 
 def test_other_sizes_are_refused() -> None:
     with pytest.raises(InputError, match=r"a\.png: the label map is 2x3, its label 4x3"):
-        protocol("mmseg").measure(Prediction(np.zeros((2, 3), np.uint8)), Truth(np.zeros((4, 3), np.uint8)), "a.png")
+        protocol("mmseg").measure(
+            Prediction(np.zeros((2, 3), np.uint8)), GroundTruth(np.zeros((4, 3), np.uint8)), "a.png"
+        )
 
 
 def test_cityscapes_needs_its_labels() -> None:
     with pytest.raises(InputError, match="needs label ids and instance ids"):
-        Cityscapes().measure(Prediction(np.zeros((2, 3), np.uint8)), Truth(np.zeros((2, 3), np.uint8)), "a.png")
+        Cityscapes().measure(Prediction(np.zeros((2, 3), np.uint8)), GroundTruth(np.zeros((2, 3), np.uint8)), "a.png")
     with pytest.raises(InputError, match="for the classes of Cityscapes"):
         Cityscapes(Settings(table=plain_table(5)))
 
@@ -294,7 +306,9 @@ def test_cityscapes_needs_its_labels() -> None:
     ],
 )
 def test_cityscapes_refuses_unknown_ids(predicted: int, label: int, instances: int, message: str) -> None:
-    truth = Truth(np.zeros((2, 3), np.uint8), np.full((2, 3), label, np.uint8), np.full((2, 3), instances, np.int32))
+    truth = GroundTruth(
+        np.zeros((2, 3), np.uint8), np.full((2, 3), label, np.uint8), np.full((2, 3), instances, np.int32)
+    )
     with pytest.raises(InputError, match=message):
         Cityscapes().measure_label_ids(np.full((2, 3), predicted, np.uint8), truth, "a.png")
 

@@ -17,14 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluation
-from evaluation.classes import plain_table
-from evaluation.protocols import Result, Settings, Tally, protocol
+from evaluation.protocols import MetricAccumulator, Result, Settings, protocol
 from evaluation.report.data import scores as scores_as_data
 from evaluation.report.data import write_json
 from evaluation.report.tables import write_class_table, write_image_table
 from evaluation.report.text import image_line, summary
-from evaluation.score import EPS, ImageScore, Scores, score_image
-from prototxt.errors import InputError
+from evaluation.scoring import EPS, ImageScore, Scores, score_image
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
 
 from ..golden import shared
@@ -49,7 +49,7 @@ def text(scores: Scores) -> str:
 def result_of(scores: Scores) -> Result:
     """What the official protocol says of these images."""
     official = protocol("official", Settings(table=plain_table(scores.num_classes)))
-    return Tally(official, dict(enumerate(scores.images))).result()
+    return MetricAccumulator(official, dict(enumerate(scores.images))).result()
 
 
 def assert_same_values(scores: Scores, exact: str) -> None:

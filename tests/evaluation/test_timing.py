@@ -12,10 +12,10 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-from evaluation.passes import STAGES, Times, time_layers
-from evaluation.timing import main
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from evaluation.timing.cli import main
+from evaluation.timing.passes import STAGES, Times, time_layers
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
 
 from ..nets import seeded, write_caffemodel
 

@@ -11,13 +11,13 @@ import torch
 from click.testing import CliRunner, Result
 
 import pytorch_icnet
-from evaluation import timing, timing_mmseg
-from evaluation.timing import main
+from evaluation.timing import cli, mmseg
+from evaluation.timing.cli import main
 from pytorch_icnet import ICNet
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS
 from training import memory
-from training.recipes import Recipe
+from training.recipes.recipe import Recipe
 
 SMALL = ("--height", 32, "--width", 64, "--device", "cpu")
 
@@ -55,12 +55,12 @@ def test_as_many_images_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
             sizes.append(tuple(x.shape))
             return x * self.weight
 
-    monkeypatch.setattr(timing_mmseg, "_networks", lambda weights: [Counting()])
-    text, data = timing_mmseg.benchmark(None, torch.device("cpu"), size=(4, 8), training_gb=lambda name: 1.25)
+    monkeypatch.setattr(mmseg, "_networks", lambda weights: [Counting()])
+    text, data = mmseg.benchmark(None, torch.device("cpu"), size=(4, 8), training_gb=lambda name: 1.25)
     assert sizes == [(1, 3, 4, 8)] * 200
     assert len(data["networks"][0]["ms"]) == data["iterations"] == 195
     assert "1.25" in text and data["networks"][0]["weights"] == {"file": "w.pth"}
-    assert timing_mmseg.INPUT_SIZE == (1024, 2048)
+    assert mmseg.INPUT_SIZE == (1024, 2048)
 
 
 def test_the_label_map_is_in_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,8 +73,8 @@ def test_the_label_map_is_in_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
         return argmax(self, dim)
 
     monkeypatch.setattr(torch.Tensor, "argmax", noted)
-    monkeypatch.setattr(timing_mmseg, "DEPTHS", (18,))
-    timing_mmseg.benchmark(None, torch.device("cpu"), size=(32, 64), iterations=2, warmup=0)
+    monkeypatch.setattr(mmseg, "DEPTHS", (18,))
+    mmseg.benchmark(None, torch.device("cpu"), size=(32, 64), iterations=2, warmup=0)
     assert taken == [(1, 19, 32, 64)] * 2
 
 
@@ -98,7 +98,7 @@ def test_wrong_use(tmp_path: Path) -> None:
 
 
 def test_no_speed_is_published_for_the_originals() -> None:
-    assert timing_mmseg._published(KNOWN_WEIGHTS[0].net) == {}
+    assert mmseg._published(KNOWN_WEIGHTS[0].net) == {}
 
 
 def test_memory_is_that_of_the_published_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,5 +109,5 @@ def test_memory_is_that_of_the_published_training(monkeypatch: pytest.MonkeyPatc
         return memory.Cost(size, batch, 3 << 29, 1.0)
 
     monkeypatch.setattr(memory, "measure", measured)
-    assert timing._training_gb("mmseg-r18") == 1.5
+    assert cli._training_gb("mmseg-r18") == 1.5
     assert asked == [("mmseg-r18", (832, 832), 2, "cuda")]

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 
 from evaluation.protocols import MULTI_SCALE, PROTOCOLS, Logits, Protocol, Settings, protocol
-from evaluation.protocols.views import View, pillow_nearest
 from pytorch_icnet.imaging import imresize, postprocess, preprocess
 from pytorch_icnet.imaging.images import read_image, read_label_map
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
+from pytorch_icnet.imaging.inputs import ModelInput, pillow_nearest
+from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from tests.golden import shared
 
 Size = tuple[int, int]
@@ -41,7 +41,7 @@ def network(blob: torch.Tensor) -> torch.Tensor:
 
 def finished(ours: Protocol) -> npt.NDArray[np.uint8]:
     """The label map of the image from the stand-in's scores."""
-    logits = (Logits(network(view.blob(IMAGE)), view.size) for view in ours.views(SIZE))
+    logits = (Logits(network(view.blob(IMAGE)), view.size) for view in ours.inputs(SIZE))
     return ours.finish(logits, SIZE).labels
 
 
@@ -51,7 +51,7 @@ def test_label_maps_have_their_size(name: str) -> None:
     labels = finished(ours)
     assert labels.shape == ours.label_size(SIZE) == ((33, 65) if name == "semseg" else SIZE)
     assert labels.dtype == np.uint8
-    logits = [Logits(network(view.blob(IMAGE)), view.size) for view in ours.views(SIZE)]
+    logits = [Logits(network(view.blob(IMAGE)), view.size) for view in ours.inputs(SIZE)]
     probabilities = ours.probabilities(logits, SIZE)
     assert probabilities.shape == (*labels.shape, CLASSES)
     assert probabilities.dtype == np.float32
@@ -62,20 +62,20 @@ def test_label_maps_have_their_size(name: str) -> None:
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_views_are_told_apart_and_shared(name: str) -> None:
     ours = protocol(name)
-    views = ours.views(SIZE)
-    assert views == protocol(name).views(SIZE)
+    views = ours.inputs(SIZE)
+    assert views == protocol(name).inputs(SIZE)
     assert len(set(views)) == len(views)
     assert json.loads(json.dumps(ours.as_data())) == ours.as_data()
 
 
 def test_official_and_cityscapes_share_a_forward_pass() -> None:
-    assert protocol("official").views(SIZE) == protocol("cityscapes").views(SIZE)
-    assert set(protocol("official").views(SIZE)).isdisjoint(protocol("supervisely").views(SIZE))
+    assert protocol("official").inputs(SIZE) == protocol("cityscapes").inputs(SIZE)
+    assert set(protocol("official").inputs(SIZE)).isdisjoint(protocol("supervisely").inputs(SIZE))
 
 
 def test_official_is_the_imaging() -> None:
     ours = protocol("official", Settings(input_size=(33, 65)))
-    (view,) = ours.views(SIZE)
+    (view,) = ours.inputs(SIZE)
     blob = view.blob(IMAGE)
     assert torch.equal(blob, preprocess(IMAGE, (33, 65)))
     quarter = smooth((9, 17))
@@ -95,7 +95,7 @@ def test_official_is_the_imaging() -> None:
         (UNIT_BGR, lambda r, g, b: (b / 255, g / 255, r / 255)),
     ],
 )
-def test_pixels(pixels: Pixels, formula: Callable[..., tuple[npt.NDArray[np.float64], ...]]) -> None:
+def test_pixels(pixels: Normalization, formula: Callable[..., tuple[npt.NDArray[np.float64], ...]]) -> None:
     expected = np.stack(formula(*IMAGE.astype(np.float64).transpose(2, 0, 1)))
     blob = pixels.blob(IMAGE)
     assert blob.dtype == torch.float32
@@ -103,24 +103,26 @@ def test_pixels(pixels: Pixels, formula: Callable[..., tuple[npt.NDArray[np.floa
 
 
 def test_mirrored_views() -> None:
-    plain, mirrored = (View((33, 65), "opencv", IMAGENET, flip).blob(IMAGE) for flip in (False, True))
+    plain, mirrored = (ModelInput((33, 65), "opencv", IMAGENET, flip).blob(IMAGE) for flip in (False, True))
     assert torch.equal(plain.flip(-1), mirrored)
     assert not torch.equal(plain, mirrored)
 
 
 def test_the_weights_pixels_win() -> None:
     for name in PROTOCOLS:
-        assert all(view.pixels == TORCHVISION for view in protocol(name, Settings(pixels=TORCHVISION)).views(SIZE))
+        assert all(view.pixels == TORCHVISION for view in protocol(name, Settings(pixels=TORCHVISION)).inputs(SIZE))
 
 
 def test_sizes_that_the_network_takes() -> None:
     grid = Settings(fit=lambda size: ((size[0] + 30) // 32 * 32 + 1, (size[1] + 30) // 32 * 32 + 1))
-    assert [view.size for view in protocol("liminn", grid).views((1024, 2048))] == [(1025, 2049)]
-    assert [view.size for view in protocol("mmseg", grid).views((1024, 2048))] == [(1025, 2049)]
+    assert [view.size for view in protocol("liminn", grid).inputs((1024, 2048))] == [(1025, 2049)]
+    assert [view.size for view in protocol("mmseg", grid).inputs((1024, 2048))] == [(1025, 2049)]
 
 
 def test_mmseg_fits_any_image_into_its_box() -> None:
-    sizes = {size: protocol("mmseg").views(size)[0].size for size in [(1024, 2048), (192, 384), (201, 333), (600, 400)]}
+    sizes = {
+        size: protocol("mmseg").inputs(size)[0].size for size in [(1024, 2048), (192, 384), (201, 333), (600, 400)]
+    }
     assert sizes == {
         (1024, 2048): (1024, 2048),
         (192, 384): (1024, 2048),
@@ -142,7 +144,7 @@ def test_mmseg_resizes_logits() -> None:
 def test_mmseg_multi_scale() -> None:
     """The mean of the softmax over all views, mirrored ones turned back."""
     ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True))
-    views = ours.views(SIZE)
+    views = ours.inputs(SIZE)
     assert [(view.size, view.flip) for view in views[:4]] == [
         ((20, 36), False), ((20, 36), True), ((30, 54), False), ((30, 54), True),
     ]  # fmt: skip
@@ -164,8 +166,8 @@ def test_mmseg_published_sizes_and_pixels_of_each_view() -> None:
     folder = shared("golden", "peers")
     image = read_image(folder / "inputs" / "image_201x333.png")
     recorded = json.loads((folder / "mmseg_r18" / "meta.json").read_text())["tta12_image_201x333"]["views"]
-    plain = Pixels("BGR")
-    ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True, pixels=plain)).views((201, 333))
+    plain = Normalization("BGR")
+    ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True, pixels=plain)).inputs((201, 333))
     for view, theirs in zip(ours, recorded, strict=True):
         blob = view.blob(image)[0].numpy().astype(np.uint8)
         assert [*view.size] == theirs["img_shape"]
@@ -174,7 +176,7 @@ def test_mmseg_published_sizes_and_pixels_of_each_view() -> None:
 
 def test_liminn_at_the_images_own_size() -> None:
     ours = protocol("liminn")
-    (view,) = ours.views(SIZE)
+    (view,) = ours.inputs(SIZE)
     assert (view.size, view.pixels) == (SIZE, TORCHVISION)
     planes = smooth(SIZE)
     prediction = ours.finish([Logits(planes, SIZE)], SIZE)
@@ -199,9 +201,9 @@ def test_semseg_resizes_images_as_scipy_did() -> None:
     folder = shared("golden", "peers")
     recorded = json.loads((folder / "semseg_icnetBN" / "meta.json").read_text())["test_py"]
     image = seeded_image(1024, 2048, 60)
-    (view,) = protocol("semseg", Settings(pixels=Pixels("BGR"), flip=False)).views((1024, 2048))
+    (view,) = protocol("semseg", Settings(pixels=Normalization("BGR"), flip=False)).inputs((1024, 2048))
     assert int(view.blob(image).sum(dtype=torch.float64)) == recorded["resized_uint8_sum"]
-    matlab = View(view.size, "matlab", view.pixels).blob(image)
+    matlab = ModelInput(view.size, "matlab", view.pixels).blob(image)
     assert int(matlab.sum(dtype=torch.float64)) != recorded["resized_uint8_sum"]
 
 
@@ -232,7 +234,7 @@ def seeded_image(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:
 
 def test_supervisely_resizes_probabilities_with_a_cubic_kernel() -> None:
     ours = protocol("supervisely", Settings(input_size=(33, 65)))
-    assert [view.resize for view in ours.views(SIZE)] == ["opencv"]
+    assert [view.resize for view in ours.inputs(SIZE)] == ["opencv"]
     planes = 3 * smooth((33, 65))
     probabilities = ours.probabilities([Logits(planes, (33, 65))], SIZE)
     softmax = planes.double().softmax(0).numpy()

@@ -6,8 +6,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from prototxt.errors import InputError
-from pytorch_icnet import console
+from icnet_common import console
+from icnet_common.errors import InputError
+from pytorch_icnet.runtime.devices import find_device
 
 
 def run(error: BaseException | None, *arguments: str) -> Result:
@@ -65,6 +66,6 @@ def test_version() -> None:
 
 
 def test_device() -> None:
-    assert console.device("cpu").type == "cpu"
+    assert find_device("cpu").type == "cpu"
     with pytest.raises(InputError, match="--device nonsense"):
-        console.device("nonsense")
+        find_device("nonsense")

@@ -1,4 +1,4 @@
-"""ordered_map keeps the order, bounds what is in flight, and stops cleanly."""
+"""parallel_map keeps the order, bounds what is in flight, and stops cleanly."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from pytorch_icnet.ordered import ordered_map
+from icnet_common.parallel import parallel_map
 
 
 def test_order_with_uneven_work() -> None:
@@ -17,7 +17,7 @@ def test_order_with_uneven_work() -> None:
         time.sleep(0.001 * (item % 3))
         return item
 
-    assert list(ordered_map(work, range(30), threads=4, in_flight=6)) == list(range(30))
+    assert list(parallel_map(work, range(30), threads=4, in_flight=6)) == list(range(30))
 
 
 def test_no_more_in_flight_than_asked() -> None:
@@ -29,7 +29,7 @@ def test_no_more_in_flight_than_asked() -> None:
             taken += 1
             yield taken
 
-    for consumed, _ in enumerate(ordered_map(lambda item: item, items(), threads=2, in_flight=3), start=1):
+    for consumed, _ in enumerate(parallel_map(lambda item: item, items(), threads=2, in_flight=3), start=1):
         assert taken <= consumed + 3
 
 
@@ -39,7 +39,7 @@ def test_error_comes_in_its_turn() -> None:
             raise ValueError("two")
         return item
 
-    results = ordered_map(work, range(100), threads=4, in_flight=8)
+    results = parallel_map(work, range(100), threads=4, in_flight=8)
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="two"):
         next(results)
@@ -55,7 +55,7 @@ def test_stopping_early_begins_nothing_new() -> None:
             release.wait(5)
         return item
 
-    with closing(ordered_map(work, range(100), threads=1, in_flight=5)) as results:
+    with closing(parallel_map(work, range(100), threads=1, in_flight=5)) as results:
         assert next(results) == 0
         release.set()
     assert len(started) <= 7

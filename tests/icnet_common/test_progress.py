@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.progress import Log, Progress
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from icnet_common.progress import Log, Progress
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 
@@ -44,7 +44,7 @@ def test_how_it_ended_is_written(tmp_path: Path, error: BaseException, line: str
 def test_time_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two images a second at first, one a second later; a line every ten seconds and at the end."""
     now = 100.0
-    monkeypatch.setattr("evaluation.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("icnet_common.progress.time.monotonic", lambda: now)
     with Log() as log:
         log.open(tmp_path / "log.txt")
         count = Progress(40, log, "predict")

@@ -11,15 +11,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytorch_icnet.imaging import forms, imresize, preprocess
+from pytorch_icnet.imaging import implementations, imresize, preprocess
 from pytorch_icnet.imaging.fused.lines import line
 from pytorch_icnet.imaging.imresize import Plan, plan
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
+from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from pytorch_icnet.imaging.preprocess import image_blob
 
 from .matlab_reference import assert_same_bits, formula_image
 
-FUSED = [pytest.param("numba", marks=pytest.mark.skipif(not forms.installed("numba"), reason="needs numba")), "torch"]
+FUSED = [
+    pytest.param("numba", marks=pytest.mark.skipif(not implementations.installed("numba"), reason="needs numba")),
+    "torch",
+]
 every_form = pytest.mark.parametrize("form", FUSED)
 
 sizes = st.integers(1, 70)
@@ -65,8 +68,10 @@ def test_the_order_of_the_passes_matters(form: str, source: tuple[int, int], mon
 
 
 @every_form
-@pytest.mark.parametrize("pixels", [CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels("GRB", (1, 2, 3), (4, 5, 6), 7)])
-def test_any_colours(form: str, pixels: Pixels) -> None:
+@pytest.mark.parametrize(
+    "pixels", [CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization("GRB", (1, 2, 3), (4, 5, 6), 7)]
+)
+def test_any_colours(form: str, pixels: Normalization) -> None:
     image = random_image(30, 41, 1)
     expected = pixels.blob(imresize(image, (33, 65)))
     assert_same_bits(image_blob(image, (33, 65), pixels, form=form).numpy(), expected.numpy())

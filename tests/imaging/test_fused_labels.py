@@ -20,15 +20,18 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytorch_icnet.imaging import forms, plain, postprocess
-from pytorch_icnet.imaging.fused import draft, tiles, torch_labels
+from pytorch_icnet.imaging import implementations, plain, postprocess
+from pytorch_icnet.imaging.fused import candidate, tiles, torch_labels
 from pytorch_icnet.imaging.imresize import plan
 
 from .matlab_reference import FIXTURES, assert_same_bits, formula_scores, sha256, slow_imresize
 
 U = 2.0**-24
 
-FUSED = [pytest.param("numba", marks=pytest.mark.skipif(not forms.installed("numba"), reason="needs numba")), "torch"]
+FUSED = [
+    pytest.param("numba", marks=pytest.mark.skipif(not implementations.installed("numba"), reason="needs numba")),
+    "torch",
+]
 every_form = pytest.mark.parametrize("form", FUSED)
 
 
@@ -260,7 +263,7 @@ def test_a_smaller_margin_is_noticed_when_compiled(
 def test_pixels_without_doubt_are_noticed(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluating alone decides near ties otherwise than the plain form."""
     monkeypatch.setattr(tiles.Tiling, "doubt", lambda self, classes: -1.0)
-    monkeypatch.setattr(draft.Draft, "finish", lambda self, *_: self.labels)
+    monkeypatch.setattr(candidate.Candidate, "finish", lambda self, *_: self.labels)
     with pytest.raises(AssertionError, match="samples differ"):
         assert_as_plain(ADVERSARIES["nearly equal"], (32, 32), form, (33, 33))
 
@@ -407,15 +410,15 @@ def test_memory_stays_small(form: str) -> None:
 
 
 def test_the_fastest_form_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "installed", lambda package: True)
-    assert forms.choose(None, torch.device("cpu")) == "numba"
-    assert forms.choose(None, torch.device("cuda")) == "triton"
-    assert forms.choose(None, torch.device("mps")) == "torch"
-    assert forms.choose(None, torch.device("mps"), instead="plain") == "plain"
-    monkeypatch.setattr(forms, "installed", lambda package: False)
-    assert forms.choose(None, torch.device("cpu")) == "torch"
-    assert forms.choose(None, torch.device("cpu"), instead="plain") == "plain"
-    assert forms.choose(None, torch.device("cuda")) == "torch"
+    monkeypatch.setattr(implementations, "installed", lambda package: True)
+    assert implementations.choose(None, torch.device("cpu")) == "numba"
+    assert implementations.choose(None, torch.device("cuda")) == "triton"
+    assert implementations.choose(None, torch.device("mps")) == "torch"
+    assert implementations.choose(None, torch.device("mps"), instead="plain") == "plain"
+    monkeypatch.setattr(implementations, "installed", lambda package: False)
+    assert implementations.choose(None, torch.device("cpu")) == "torch"
+    assert implementations.choose(None, torch.device("cpu"), instead="plain") == "plain"
+    assert implementations.choose(None, torch.device("cuda")) == "torch"
     assert not torch.cuda.is_available() or postprocess(torch.zeros(2, 3, 3).cuda(), (8, 8), full_size=(9, 9)).any()
 
 
@@ -429,15 +432,15 @@ def test_the_fastest_form_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_wrong_forms(form: str, device: str, present: bool, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forms, "installed", lambda package: present)
+    monkeypatch.setattr(implementations, "installed", lambda package: present)
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=message):
-        forms.choose(form, torch.device(device))
+        implementations.choose(form, torch.device(device))
 
 
 def test_a_package_that_cannot_be_imported_is_not_installed() -> None:
-    assert forms.installed("numpy")
-    assert not forms.installed("a_package_that_is_not_there")
+    assert implementations.installed("numpy")
+    assert not implementations.installed("a_package_that_is_not_there")
 
 
 def test_without_a_place_for_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ for taps in (2, 3):
     for rows_first in (False, True):
         check(
             triton_blob._make,
-            {"ROW_TAPS": taps, "COLUMN_TAPS": 2, "ROWS_FIRST": rows_first, "PIXELS": 256},
+            {"ROW_TAPS": taps, "COLUMN_TAPS": 2, "ROWS_FIRST": rows_first, "NORMALIZATIONS": 256},
             image="*u8", planes="*fp32", table="*fp32", rows="*i32", row_weights="*fp64", columns="*i32",
             column_weights="*fp64", height="i32", width="i32", image_width="i32", red="i32", green="i32", blue="i32",
         )
@@ -57,7 +57,7 @@ for classes, zoom in ((19, 4), (1, 1)):
         triton_labels._label,
         {"CLASSES": classes, "ZOOM": zoom, "MARGIN": 2**-10, "RELATIVE": 2**-20, "ROWS": 4, "COLUMNS": 32,
          "CORNER_ROWS": 2, "CORNER_COLUMNS": 16},
-        scores="*fp32", labels="*u8", doubtful="*i64", notes="*i32", row_first="*i32", row_weights="*fp32",
+        scores="*fp32", labels="*u8", uncertain="*i64", notes="*i32", row_first="*i32", row_weights="*fp32",
         column_first="*i32", column_weights="*fp32", height="i32", width="i32", corner_height="i32",
         corner_width="i32", capacity="i32", doubt="fp32",
     )

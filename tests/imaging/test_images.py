@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from pytorch_icnet.datasets.palette import CITYSCAPES, PALETTE, class_names, voc_colours
 from pytorch_icnet.imaging import png
 from pytorch_icnet.imaging.images import (
     MAX_PIXELS,
@@ -24,7 +25,6 @@ from pytorch_icnet.imaging.images import (
     write_coloured,
     write_label_map,
 )
-from pytorch_icnet.imaging.palette import CITYSCAPES, PALETTE, class_names, voc_colours
 
 Array = npt.NDArray[Any]
 

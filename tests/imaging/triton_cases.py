@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pytorch_icnet.imaging import imresize, postprocess, preprocess
-from pytorch_icnet.imaging.fused import draft, tiles, triton_labels
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET
+from pytorch_icnet.imaging.fused import candidate, tiles, triton_labels
+from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET
 from pytorch_icnet.imaging.preprocess import image_blob
 
 from .matlab_reference import assert_same_bits
@@ -71,16 +71,16 @@ def test_the_kernel_alone_is_right_but_for_near_ties(monkeypatch: pytest.MonkeyP
     """It does not leave all the work to the plain form; and without its help, near ties go wrong."""
     values = scores(9, 5, 13)
     geometry = tiles.tiling((17, 49), (16, 48), 4)
-    made = triton_labels.draft(values.to(DEVICE), geometry)
+    made = triton_labels.candidate(values.to(DEVICE), geometry)
     assert made is not None
-    assert len(made.doubtful) < 3
+    assert len(made.uncertain) < 3
     expected = postprocess(values, (16, 48), full_size=(17, 49), form="plain")
-    assert (made.labels != expected).sum() <= len(made.doubtful)
+    assert (made.labels != expected).sum() <= len(made.uncertain)
 
     values = torch.zeros(3, 5, 13)
     values[1] = torch.from_numpy(np.random.default_rng(2).uniform(-2e-7, 2e-7, (5, 13)))
     assert_as_plain(values, (16, 48), (17, 49))
-    monkeypatch.setattr(draft.Draft, "finish", lambda self, *_: self.labels)
+    monkeypatch.setattr(candidate.Candidate, "finish", lambda self, *_: self.labels)
     monkeypatch.setattr(triton_labels, "may_list", lambda pixels: pixels)
     with pytest.raises(AssertionError, match="samples differ"):
         assert_as_plain(values, (16, 48), (17, 49))

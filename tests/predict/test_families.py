@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from evaluation.protocols import Logits, Settings, protocol
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
-from pytorch_icnet.imaging.pixels import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Pixels
+from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from pytorch_icnet.predict import Predictor
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.mmseg import MMSegICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
+from pytorch_icnet.variants.semseg import SemSegICNet
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -28,7 +28,7 @@ Bytes = npt.NDArray[np.uint8]
 class Coarse(nn.Module):
     """Scores at an eighth of the resolution, resized to the input."""
 
-    def __init__(self, name: str, pixels: Pixels) -> None:
+    def __init__(self, name: str, pixels: Normalization) -> None:
         super().__init__()
         self.protocol, self.pixels = name, pixels
         self.num_classes, self.input_size = 5, (32, 64)
@@ -50,14 +50,14 @@ class Coarse(nn.Module):
         ("supervisely", CAFFE),
     ],
 )
-def test_labels_are_those_of_the_protocol(name: str, pixels: Pixels) -> None:
+def test_labels_are_those_of_the_protocol(name: str, pixels: Normalization) -> None:
     pytest.importorskip("PIL")
     net = Coarse(name, pixels).eval()
     size = (40, 72)
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     theirs = protocol(name, Settings(input_size=net.input_size, pixels=pixels))
     with torch.inference_mode():
-        logits = [Logits(net(view.blob(rgb))[0], view.size) for view in theirs.views(size)]
+        logits = [Logits(net(view.blob(rgb))[0], view.size) for view in theirs.inputs(size)]
     prediction = theirs.finish(logits, size).at(size)
     predictor = Predictor(net, backend="eager")
     labels = predictor.labels(rgb)
@@ -165,4 +165,4 @@ def test_other_colours() -> None:
     assert np.array_equal(asked.scores(rgb), own.scores(rgb))
     assert not np.allclose(asked.scores(rgb), other.scores(rgb))
     small = Predictor(ICNet(5, width=0.1), backend="eager", input_size=(33, 65), pixels=UNIT_BGR)
-    assert all(view.pixels == UNIT_BGR for view in small.rule.views((40, 72)))
+    assert all(view.pixels == UNIT_BGR for view in small.recipe.inputs((40, 72)))

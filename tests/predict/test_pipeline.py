@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.outputs import Outputs
+from pytorch_icnet.pipeline import Method, Work, run
 from pytorch_icnet.predict.clip import Clip
-from pytorch_icnet.predict.outputs import Outputs
-from pytorch_icnet.predict.pipeline import Method, Work, run
 from pytorch_icnet.predict.sources import Frame, Video
 
 from .clips import images, number_of, numbered

@@ -10,13 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
-from pytorch_icnet.classes import plain_table
+from pytorch_icnet import predictor as predictor_module
+from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.predict import Predictor
-from pytorch_icnet.predict import predictor as predictor_module
-from pytorch_icnet.predict.predictor import next_legal
+from pytorch_icnet.predictor import next_legal
 
 from ..nets import seeded
 

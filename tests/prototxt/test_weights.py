@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from prototxt import LegacyBlob, WeightsError, content, encode, read_weights, schema, wire
+from icnet_common import untrusted
+from prototxt import LegacyBlob, WeightsError, encode, read_weights, schema, wire
 
 from ..fuzz import reference
 
@@ -245,7 +246,7 @@ def test_arrays_are_read_only_views(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not blob.flags.writeable and not blob.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
         blob[0] = 1
-    monkeypatch.setattr(content, "MAP_FROM", 1)
+    monkeypatch.setattr(untrusted, "MAP_FROM", 1)
     mapped = read_weights(path)["a"][0]
     assert np.array_equal(mapped, blob) and not mapped.flags.writeable
     base: Any = mapped
@@ -255,13 +256,13 @@ def test_arrays_are_read_only_views(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_released_memory_is_read_again(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random(content.MAP_FROM // 4, np.float32)
+    values = np.random.default_rng(0).random(untrusted.MAP_FROM // 4, np.float32)
     path = tmp_path / "w.caffemodel"
     path.write_bytes(layer("a", shape(values.size) + field(5, values.tobytes())))
     blob = read_weights(path)["a"][0]
     assert np.array_equal(blob, values)
     for array in (blob, blob[100:5000], blob[:3], values):
-        content.release(array)
+        untrusted.release(array)
         assert np.array_equal(blob, values)
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from icnet_common.errors import InputError
 from prototxt import write_weights
-from prototxt.errors import InputError
 from pytorch_icnet import ICNet, icnet, load
-from pytorch_icnet.checkpoints import read_checkpoint, write_checkpoint
-from pytorch_icnet.known_weights import KNOWN_WEIGHTS, by_file, by_md5
+from pytorch_icnet.weights.checkpoints import read_checkpoint, write_checkpoint
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS, by_file, by_md5
 
 from ..nets import blobs_of, net_of, seeded, write_caffemodel
 

@@ -13,13 +13,13 @@ from converter import activations, load_caffe, summary
 from converter.compare import LIMIT, differences, first_diverging
 from converter.graph import translate
 from converter.match import Weights
+from icnet_common.errors import InputError
 from prototxt import bundled_net, read_net
-from prototxt.errors import InputError
 from pytorch_icnet import ICNet, icnet
-from pytorch_icnet.caffe_weights import fitting_net, pyramid_of, resized_net
 from pytorch_icnet.icnet import check_size, folded, legal_sizes
 from pytorch_icnet.pyramid import windows
-from pytorch_icnet.verify import normalized
+from pytorch_icnet.weights.caffe import fitting_net, pyramid_of, resized_net
+from pytorch_icnet.weights.verify import normalized
 
 from ..golden import arrays, assert_close, shared
 from ..nets import blobs_of, seeded

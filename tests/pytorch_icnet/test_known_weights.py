@@ -5,33 +5,33 @@ from __future__ import annotations
 import pytest
 
 from evaluation.protocols import PROTOCOLS
-from pytorch_icnet.imaging.pixels import PIXELS
-from pytorch_icnet.known_weights import (
+from pytorch_icnet.imaging.normalization import NORMALIZATIONS
+from pytorch_icnet.weights.known import (
     KNOWN_WEIGHTS,
-    RELATIVES,
+    VARIANTS,
     KnownWeights,
     by_file,
+    by_filename,
     by_md5,
-    hinted,
-    identified,
+    lookup,
     of_network,
 )
-from training.recipes import CHOICES
+from training.recipes.recipe import CHOICES
 
-ALL = (*KNOWN_WEIGHTS, *RELATIVES)
+ALL = (*KNOWN_WEIGHTS, *VARIANTS)
 
 
 @pytest.mark.parametrize("known", ALL, ids=lambda known: known.file)
 def test_each_row_is_whole(known: KnownWeights) -> None:
-    assert known.protocol in PROTOCOLS and known.pixels in PIXELS
+    assert known.protocol in PROTOCOLS and known.pixels in NORMALIZATIONS
     assert known.protocol == "official" or known.net in CHOICES["model.network"]
     assert 60 < known.mean_iou < 80 and known.num_classes == 19
     assert by_file(known.file) is known and of_network(known.net).count(known) == 1
-    assert identified(known.md5 or "0" * 32, known.file) is known
+    assert lookup(known.md5 or "0" * 32, known.file) is known
 
 
 def test_mmsegmentation() -> None:
-    rows = [known for known in RELATIVES if known.protocol == "mmseg"]
+    rows = [known for known in VARIANTS if known.protocol == "mmseg"]
     assert len(rows) == len({known.file for known in rows}) == 12
     assert all(len(of_network(net)) == 4 for net in ("mmseg-r18", "mmseg-r50", "mmseg-r101"))
     assert [(known.fps, known.training_gb) for known in rows if known.fps] == [
@@ -44,7 +44,7 @@ def test_mmsegmentation() -> None:
 
 
 def test_scores() -> None:
-    published, relative = KNOWN_WEIGHTS[0], RELATIVES[0]
+    published, relative = KNOWN_WEIGHTS[0], VARIANTS[0]
     assert published.scores() == {"mean_iou": 67.7, "pixel_accuracy": 94.5}
     assert published.scores(multi_scale=True) == {}
     assert relative.scores() == {"mean_iou": 68.14} and relative.scores(multi_scale=True) == {"mean_iou": 70.16}
@@ -62,7 +62,7 @@ def test_scores() -> None:
     ],
 )
 def test_names_of_files(name: str, mean_iou: float) -> None:
-    found = hinted(name)
+    found = by_filename(name)
     assert found is not None and found.mean_iou == mean_iou
 
 
@@ -70,10 +70,10 @@ def test_names_of_files(name: str, mean_iou: float) -> None:
     "name", ["", "my_icnet.pth", "icnet_r34-d8_832x832_80k_cityscapes.pth", "icnet_r18-d8_832x832_20k_cityscapes.pth"]
 )
 def test_other_names(name: str) -> None:
-    assert hinted(name) is None and identified("", name) is None
+    assert by_filename(name) is None and lookup("", name) is None
 
 
 def test_names_of_the_originals_prove_nothing() -> None:
     """Their md5 is known, so a file with another one is another file."""
-    assert hinted(KNOWN_WEIGHTS[0].file) is None
+    assert by_filename(KNOWN_WEIGHTS[0].file) is None
     assert by_md5("") is None

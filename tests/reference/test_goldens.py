@@ -12,7 +12,7 @@ import pytest
 import converter.reference
 from converter.reference import NoReferenceError, forward, reference, types
 from prototxt import Layer, Net, bundled_net, read_net, read_weights
-from pytorch_icnet.caffe_weights import resized_net
+from pytorch_icnet.weights.caffe import resized_net
 
 from ..golden import DATA, SHARED, shared
 from .goldens import distance, final_values, read_json, seeded_blobs

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.runtime.cache import Cache, Unavailable, compiled_file, default_folder
 from pytorch_icnet.runtime.precision import arithmetic
 from pytorch_icnet.runtime.request import Request, digest

@@ -13,15 +13,15 @@ from torch import nn
 from converter.graph import translate
 from converter.layers.interp import Interp
 from converter.match import Weights
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, load
-from pytorch_icnet.caffe_weights import fitting_net, resized_net
 from pytorch_icnet.runtime import BACKENDS, Engine, engine
 from pytorch_icnet.runtime import engine as build_engine
 from pytorch_icnet.runtime.aot import Doubled
 from pytorch_icnet.runtime.cache import Cache
 from pytorch_icnet.runtime.engine import open_weights
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
+from pytorch_icnet.weights.caffe import fitting_net, resized_net
 
 from ..nets import blobs_of, seeded, write_caffemodel
 from . import judging
@@ -198,7 +198,7 @@ def test_weights_open_without_a_place_to_keep_them(tmp_path: Path, monkeypatch: 
     def refuse(*_: object) -> None:
         raise InputError("a read-only folder")
 
-    monkeypatch.setattr("pytorch_icnet.checkpoints.write_checkpoint", refuse)
+    monkeypatch.setattr("pytorch_icnet.weights.checkpoints.write_checkpoint", refuse)
     cache = Cache(tmp_path / "cache")
     state = open_weights(weights, cache).state_dict()
     assert all(torch.equal(value, state[key]) for key, value in load(weights).state_dict().items())

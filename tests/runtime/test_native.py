@@ -12,7 +12,7 @@ import torch
 from torch.nn import functional as F
 
 from converter.passes.upsample_convolution import UpsampledConvolution
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.runtime import engine, rewritten
 from pytorch_icnet.runtime.cache import Cache, Unavailable

@@ -11,8 +11,8 @@ from torch import fx, nn
 from converter.graph import translate
 from converter.match import Weights
 from pytorch_icnet import ICNet, icnet
-from pytorch_icnet.caffe_weights import fitting_net, resized_net
 from pytorch_icnet.runtime import rewritten
+from pytorch_icnet.weights.caffe import fitting_net, resized_net
 
 from ..golden import arrays, shared
 from ..nets import blobs_of, seeded

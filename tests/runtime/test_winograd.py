@@ -14,12 +14,7 @@ from converter.passes.upsample_convolution import UpsampledConvolution
 from pytorch_icnet import ICNet
 from pytorch_icnet.runtime import aot, engine, rewritten, winograd
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
-from pytorch_icnet.runtime.winograd import (
-    WinogradConvolution,
-    WinogradUpsampledConvolution,
-    transformed,
-    with_winograd,
-)
+from pytorch_icnet.runtime.winograd import WinogradConvolution, WinogradUpsampledConvolution, transformed, with_winograd
 
 from ..nets import seeded
 from .judging import gap, image

@@ -18,8 +18,8 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.checkpoints import Checkpoint, Provenance, write_checkpoint
 from pytorch_icnet.imaging import png
+from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 
 from ..nets import seeded
 

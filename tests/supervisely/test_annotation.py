@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.imaging import png
 from pytorch_icnet.supervisely import bitmap as bitmaps
 from pytorch_icnet.supervisely.annotation import Annotation, Figure, annotation_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.supervisely.config import (
     Boxes,
     Roi,

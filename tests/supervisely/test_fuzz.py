@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.supervisely.annotation import annotation_of
 from pytorch_icnet.supervisely.config import inference_config_of, train_config_of
 from pytorch_icnet.supervisely.meta import meta_of

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.predict.cli import main as predict_main
 from pytorch_icnet.supervisely.annotation import Annotation
@@ -68,7 +68,7 @@ def test_full_image(project: Project, model: Model) -> None:
 def test_the_plugins_arithmetic_is_used(project: Project, model: Model) -> None:
     """OpenCV's cubic resize overshoots, which no other rule does."""
     probabilities = model.predictor.probabilities(read_image(project.items[0].image))
-    assert model.predictor.rule.__class__.__name__ == "SuperviselyRule" and probabilities.min() < 0
+    assert model.predictor.recipe.__class__.__name__ == "SuperviselyRecipe" and probabilities.min() < 0
 
 
 def test_only_some_classes_under_other_names(project: Project, model: Model) -> None:

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from training import build
-from training.recipes import Model, Optimizer, Recipe, read_recipe
+from training.recipes.recipe import Model, Optimizer, Recipe, read_recipe
 
 DEMO = Path(__file__).parents[2] / "demo" / "icnet_demo.caffemodel"
 RECIPE = Recipe(model=Model(width=0.1))

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet.imaging.images import write_label_map
-from pytorch_icnet.imaging.pixels import CAFFE
+from pytorch_icnet.imaging.normalization import CAFFE
 from training.augment import Augmentation, distort
 from training.data import Corrupted, Numbers, Sample, Samples, collate, loader, source_of
-from training.recipes import Data
+from training.recipes.recipe import Data
 from training.scenes import write_scenes
 
 OPTIONS = Data(crop=(65, 97), scale=(0.5, 2.0), workers=0)

@@ -15,12 +15,13 @@ from converter import activations
 from evaluation import preprocess, score
 from evaluation.cli import main
 from prototxt import read_weights
-from pytorch_icnet import known_weights, load
-from pytorch_icnet.checkpoints import Provenance
+from pytorch_icnet import load
 from pytorch_icnet.icnet import ICNet
 from pytorch_icnet.imaging.images import write_label_map
+from pytorch_icnet.weights import known as known_weights
+from pytorch_icnet.weights.checkpoints import Provenance
 from training.plot import read_curves
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 from training.scenes import scene, write_scenes
 from training.scenes.files import list_line
 

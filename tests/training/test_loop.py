@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 import torch
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import load
 from training.build import start
 from training.checkpoint import read_state
 from training.data import Batch, source_of
 from training.log import Log
 from training.loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, DivergedError, Trainer
-from training.recipes import Recipe, recipe_of
+from training.recipes.recipe import Recipe, recipe_of
 from training.scenes import write_scenes
 from training.signals import Stop
 from training.validate import input_size_for, validate
@@ -46,11 +46,11 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
     return recipe_of(merged, "test")
 
 
-def trainer(root: Path, out: Path, chosen: Recipe, *, held_out: bool = False, weights: Path | None = None) -> Trainer:
+def trainer(root: Path, out: Path, chosen: Recipe, *, val_source: bool = False, weights: Path | None = None) -> Trainer:
     source = source_of(root)
     begin = start(chosen, 19, weights)
     begin.model.input_size = (65, 129)
-    return Trainer(chosen, begin, source, out, held_out=source if held_out else None)
+    return Trainer(chosen, begin, source, out, val_source=source if val_source else None)
 
 
 def losses(out: Path) -> list[str]:
@@ -122,7 +122,7 @@ def test_steps_against_their_closed_form(root: Path, tmp_path: Path) -> None:
 
 
 def test_validation_keeps_the_best(root: Path, tmp_path: Path) -> None:
-    training = trainer(root, tmp_path, recipe(train={"iterations": 4, "validate_every": 2}), held_out=True)
+    training = trainer(root, tmp_path, recipe(train={"iterations": 4, "validate_every": 2}), val_source=True)
     log = Log(tmp_path, every=1, tensorboard=False)
     training.run(log=log)
     with (tmp_path / "log.csv").open(newline="") as stream:
@@ -198,17 +198,17 @@ SCRIPT = """
 import sys, torch
 from pathlib import Path
 sys.path.insert(0, {repo!r})
-from evaluation.distributed import processes
+from evaluation.run.distributed import processes
 from training.build import start
 from training.data import source_of
 from training.loop import Trainer
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 root, out = Path(sys.argv[1]), Path(sys.argv[2])
 chosen = read_recipe(out / "recipe.yaml")
 with processes("cpu", 120) as group:
     begin = start(chosen, 19, sys.argv[3])
     begin.model.input_size = (65, 129)
-    Trainer(chosen, begin, source_of(root), out, held_out=source_of(root), group=group).run()
+    Trainer(chosen, begin, source_of(root), out, val_source=source_of(root), group=group).run()
 """
 
 
@@ -218,7 +218,7 @@ def test_two_processes_are_one_with_both_their_batches(root: Path, tmp_path: Pat
 
     frozen: dict[str, Any] = {"model": {"batch_norm": "frozen"}, "optimizer": {"lr": 1e-4}}
     chosen = recipe(**frozen, train={"batch": 4, "iterations": 3})
-    one = trainer(root, tmp_path, chosen, held_out=True, weights=DEMO)
+    one = trainer(root, tmp_path, chosen, val_source=True, weights=DEMO)
     one.run()
     (tmp_path / "two").mkdir()
     (tmp_path / "two" / "recipe.yaml").write_text(yaml.safe_dump(chosen.as_data()))

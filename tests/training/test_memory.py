@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from training.build import new_net
 from training.cli import main
 from training.memory import Cost, line, measure, resident
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 
 CPU = torch.device("cpu")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from training.log import Log, Row
 from training.plot import draw, main, read_curves
 from training.validate import Validation

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 
 from converter import load_caffe
+from icnet_common.errors import InputError
 from prototxt import read_net
-from prototxt.errors import InputError
 from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.icnet import folded
 from training.build import HEADS, Start, initialize
 from training.data import source_of
 from training.job import Job
 from training.prune import kept_channels, pruned, shared_channels, step_rates
-from training.recipes import recipe_of
+from training.recipes.recipe import recipe_of
 from training.scenes import write_scenes
 from training.to_caffe import write_caffe_models
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from prototxt.errors import InputError
-from training.recipes import names, read_recipe, recipe_of
+from icnet_common.errors import InputError
+from training.recipes.recipe import names, read_recipe, recipe_of
 from training.schedules import Plateau, Poly, schedule_of
 
 MMSEG = [f"mmseg-r{depth}-{iterations}k" for depth in (18, 50, 101) for iterations in (80, 160)]

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
 from pytorch_icnet.imaging.images import read_image, read_label_map
-from pytorch_icnet.imaging.palette import CITYSCAPES, IGNORED
 from training.scenes import scene, write_scenes
 from training.scenes.__main__ import main
 

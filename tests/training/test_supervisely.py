@@ -11,18 +11,18 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from prototxt.errors import InputError
-from pytorch_icnet.checkpoints import load
-from pytorch_icnet.classes import ClassTable
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.icnet import ICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
 from pytorch_icnet.supervisely.config import TrainConfig, train_config_of
 from pytorch_icnet.supervisely.project import Project, read_project
 from pytorch_icnet.supervisely.results import Checkpoint, read_checkpoint_folder, write_checkpoint_folder
+from pytorch_icnet.variants.semseg import SemSegICNet
+from pytorch_icnet.weights.checkpoints import load
 from training.cli import main
-from training.supervisely import planned, recipe_for
-from training.supervisely_data import class_indices, sources
-from training.supervisely_start import begin
+from training.supervisely.data import class_indices, sources
+from training.supervisely.job import planned, recipe_for
+from training.supervisely.start import begin
 
 from ..supervisely.small import SIZE, write_project
 
@@ -184,8 +184,8 @@ def test_training_leaves_checkpoints_that_predict(project: Project, tmp_path: Pa
     kept, last = load(checkpoint.weights), load(out / "last.safetensors")
     assert all(torch.equal(one, last.state_dict()[key]) for key, one in kept.state_dict().items())
     model = checkpoint.model(device="cpu", backend="eager")
-    held_out = sources(train_config_of(SMALL, "c"), project, dict(checkpoint.indices), checkpoint.table())[1]
-    rgb, labels = held_out.read(0)
+    val_source = sources(train_config_of(SMALL, "c"), project, dict(checkpoint.indices), checkpoint.table())[1]
+    rgb, labels = val_source.read(0)
     right = (model.predictor.labels(rgb) == labels)[labels != 255].mean()
     assert right == pytest.approx(rows[-1]["pixel_accuracy"], abs=1e-3)  # validated as it predicts, but for the engine
     assert sorted(each.title for each in model.classes.values()) == ["car", "road", "sky"]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from converter import load_caffe
+from icnet_common.errors import InputError
 from prototxt import read_weights
-from prototxt.errors import InputError
 from pytorch_icnet import ICNet, icnet, load
 from training import to_caffe
 from training.build import initialize

@@ -1,4 +1,4 @@
-"""Training the relatives, mmsegmentation's first: they learn, are written, begin with files of several kinds."""
+"""Training the variants, mmsegmentation's first: they learn, are written, begin with files of several kinds."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from click.testing import CliRunner, Result
 from torch import nn
 
-from prototxt.errors import InputError
-from pytorch_icnet.checkpoints import read_checkpoint
-from pytorch_icnet.relatives import mmseg
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.mmseg import MMSegICNet
-from pytorch_icnet.relatives.resnet import ResNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from icnet_common.errors import InputError
+from pytorch_icnet.variants import mmseg
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
+from pytorch_icnet.variants.resnet import ResNet
+from pytorch_icnet.variants.semseg import SemSegICNet
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 from training.build import freeze, parameter_groups, start
 from training.cli import main
 from training.data import Batch, source_of
 from training.loop import Trainer
-from training.recipes import Recipe, read_recipe
+from training.recipes.recipe import Recipe, read_recipe
 from training.scenes import write_scenes
 
 CHANGES = ("data.crop=[64,96]", "data.workers=0", "train.batch=2", "train.log_every=1", "train.validate_every=100")

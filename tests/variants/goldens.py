@@ -1,4 +1,4 @@
-"""What the relatives' own code gave with seeded weights, and the same weights in our nets."""
+"""What the variants' own code gave with seeded weights, and the same weights in our nets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rules() -> ModuleType:
     return module
 
 
-def filled(net: Net) -> Net:
+def load_strict(net: Net) -> Net:
     """A net with the goldens' weights, in eval mode."""
     rules().load(net)
     return net.eval()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
-from pytorch_icnet.relatives import mmseg
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from pytorch_icnet.variants import mmseg
+from pytorch_icnet.variants.mmseg import MMSegICNet
 
 from . import goldens
 

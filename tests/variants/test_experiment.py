@@ -15,10 +15,10 @@ from torch import nn
 from converter.cli import main as convert
 from evaluation.cli import main as evaluate
 from evaluation.network import open_network
-from evaluation.protocols import View
+from evaluation.protocols import ModelInput
 from pytorch_icnet.imaging.images import read_label_map
-from pytorch_icnet.imaging.pixels import CAFFE
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from pytorch_icnet.imaging.normalization import CAFFE
+from pytorch_icnet.variants.semseg import SemSegICNet
 from training.data import source_of
 from training.scenes import write_scenes
 
@@ -72,7 +72,7 @@ def test_a_network_of_its_own_protocol(folder: Path) -> None:
     assert (network.protocol, network.pixels, network.input_size) == ("semseg", CAFFE, (1025, 2049))
     assert network.fit((64, 128)) == (1025, 2049) and network.fit((1026, 2049)) == (1057, 2049)
     size = (1025, 2049)
-    view = View(size, "opencv", CAFFE)
+    view = ModelInput(size, "opencv", CAFFE)
     logits = network.logits(torch.zeros(1, 3, *size), view)
     assert logits.quarter and logits.full_size == size
     with torch.no_grad():

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from evaluation.labels import read_truth
+from evaluation.data.labels import read_truth
 from pytorch_icnet.imaging.images import read_label_map
 
 from ..golden import shared

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
-from pytorch_icnet.relatives import liminn
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from pytorch_icnet.variants import liminn
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.semseg import SemSegICNet
 
 from . import goldens, mmseg_golden
 from .layers import Trace, diverging, in_other_order, missing
@@ -47,7 +47,7 @@ def published_liminn() -> Trace:
 
 def test_liminn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Row by row where the late stages also run on the image at a half, as published."""
-    ours = traced_liminn(monkeypatch, goldens.filled(LiminnICNet(published_mistakes=True)))
+    ours = traced_liminn(monkeypatch, goldens.load_strict(LiminnICNet(published_mistakes=True)))
     theirs = published_liminn()
     assert [row.key for row in ours.rows] == [row.key for row in theirs.rows]
     assert diverging(ours, theirs, LIMIT) is None
@@ -55,7 +55,7 @@ def test_liminn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_liminn_without_the_run_that_nothing_uses(monkeypatch: pytest.MonkeyPatch) -> None:
     """The published rows but for one of the two calls of the late stages."""
-    ours = traced_liminn(monkeypatch, goldens.filled(LiminnICNet()))
+    ours = traced_liminn(monkeypatch, goldens.load_strict(LiminnICNet()))
     theirs = published_liminn()
     late = ("pretrained.layer3", "pretrained.layer4")
     half = [row for row in theirs.rows if row.name.startswith(late) and len(row.shape) == 4 and row.shape[2] == 8]
@@ -84,7 +84,7 @@ def small_epsilon(model: Any) -> None:
 def test_the_first_wrong_layer_is_found(
     monkeypatch: pytest.MonkeyPatch, broken: Callable[[Any], None], where: str
 ) -> None:
-    model = goldens.filled(LiminnICNet(published_mistakes=True))
+    model = goldens.load_strict(LiminnICNet(published_mistakes=True))
     broken(model)
     assert diverging(traced_liminn(monkeypatch, model), published_liminn(), LIMIT) == where
 
@@ -110,7 +110,7 @@ def published_semseg() -> Trace:
 @pytest.mark.slow
 def test_semseg() -> None:
     """The fusions' scores are computed at the end here; the order is the published one in all other parts."""
-    ours, theirs = traced_semseg(goldens.filled(SemSegICNet())), published_semseg()
+    ours, theirs = traced_semseg(goldens.load_strict(SemSegICNet())), published_semseg()
     assert missing(ours, theirs) == [] and missing(theirs, ours) == []
     assert in_other_order(ours, theirs) == ["cff_sub24", "cff_sub12"]
     assert diverging(ours, theirs, LIMIT) is None
@@ -118,7 +118,7 @@ def test_semseg() -> None:
 
 @pytest.mark.slow
 def test_caffes_stride_is_found() -> None:
-    ours = traced_semseg(goldens.filled(SemSegICNet(caffe_faithful=True)))
+    ours = traced_semseg(goldens.load_strict(SemSegICNet(caffe_faithful=True)))
     assert diverging(ours, published_semseg(), LIMIT) == "res_block3_conv.layers.0.cbr1.cbr_unit.0"
 
 

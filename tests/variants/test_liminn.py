@@ -11,12 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from evaluation.labels import read_truth
+from evaluation.data.labels import read_truth
 from evaluation.protocols import Logits, Settings, protocol
 from pytorch_icnet.imaging.images import read_image
-from pytorch_icnet.imaging.pixels import TORCHVISION
-from pytorch_icnet.imaging.views import View
-from pytorch_icnet.relatives.liminn import LiminnICNet
+from pytorch_icnet.imaging.inputs import ModelInput
+from pytorch_icnet.imaging.normalization import TORCHVISION
+from pytorch_icnet.variants.liminn import LiminnICNet
 from training.losses import CascadeLoss
 from training.schedules import Poly
 
@@ -30,7 +30,7 @@ SIZES = {(128, 256): 2, (129, 257): 0, (193, 321): 1}
 
 @cache
 def net() -> LiminnICNet:
-    return goldens.filled(LiminnICNet())
+    return goldens.load_strict(LiminnICNet())
 
 
 def outputs(model: LiminnICNet, size: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -51,7 +51,7 @@ def test_keys_shapes_and_order() -> None:
 def test_scores(size: tuple[int, int]) -> None:
     theirs = goldens.arrays(FOLDER)
     name = f"{size[0]}x{size[1]}"
-    in_float64 = outputs(goldens.filled(LiminnICNet()).double(), size)
+    in_float64 = outputs(goldens.load_strict(LiminnICNet()).double(), size)
     in_float32 = outputs(net(), size)
     for output, values in in_float64.items():
         assert goldens.distance(values, theirs[f"{name}/{output}_ref64"]) < 1e-5, output
@@ -73,7 +73,7 @@ def test_label_maps(size: tuple[int, int]) -> None:
 
 def test_the_branch_that_nothing_uses_changes_nothing() -> None:
     x = goldens.image(1, 3, 128, 256, seed=2)
-    wasteful = goldens.filled(LiminnICNet(published_mistakes=True))
+    wasteful = goldens.load_strict(LiminnICNet(published_mistakes=True))
     with torch.no_grad():
         assert torch.equal(wasteful(x), net()(x))
 
@@ -107,21 +107,21 @@ def small_epsilon(model: Any) -> None:
 @pytest.mark.parametrize("broken", [unaligned, late_dilation, early_stride, small_epsilon])
 def test_wrong_nets_are_told_apart(broken: Callable[[Any], None]) -> None:
     """Negative controls: the goldens see each well-known way to get this net wrong."""
-    model = goldens.filled(LiminnICNet()).double()
+    model = goldens.load_strict(LiminnICNet()).double()
     broken(model)
     theirs = goldens.arrays(FOLDER)["129x257/full_sub3_ref64"]
     assert goldens.distance(outputs(model, (129, 257))["full_sub3"], theirs) > 1e-4
 
 
 def test_the_pools_rounding_is_seen() -> None:
-    model = goldens.filled(LiminnICNet())
+    model = goldens.load_strict(LiminnICNet())
     model.pretrained.maxpool.ceil_mode = True
     assert outputs(model, (129, 257))["sub16"].shape != goldens.arrays(FOLDER)["129x257/sub16"].shape
 
 
 def trained(*, published_mistakes: bool) -> tuple[LiminnICNet, dict[str, torch.Tensor]]:
     """One forward and backward pass in float64 with the published loss."""
-    model = goldens.filled(LiminnICNet(published_mistakes=published_mistakes)).double().train()
+    model = goldens.load_strict(LiminnICNet(published_mistakes=published_mistakes)).double().train()
     _, quarter, eighth, sixteenth = model(goldens.image(2, 3, 128, 256, seed=11).double())
     CascadeLoss((1, 0.4, 0.4), label_resize="bilinear", ignore=-1)((quarter, eighth, sixteenth), target()).backward()
     return model, {"sub4": quarter.detach(), "sub8": eighth.detach(), "sub16": sixteenth.detach()}
@@ -177,7 +177,7 @@ def test_evaluate_py() -> None:
         stem = file.removesuffix("_leftImg8bit.png")
         rgb = read_image(root / "leftImg8bit" / "val" / "frankfurt" / file)
         truth = read_truth(root / "gtFine" / "val" / "frankfurt" / f"{stem}_gtFine_labelIds.png")
-        (view,) = ours.views((128, 256))
+        (view,) = ours.inputs((128, 256))
         with torch.no_grad():
             logits = Logits(net()(view.blob(rgb))[0], view.size)
         prediction = ours.finish([logits], (128, 256))
@@ -195,7 +195,7 @@ def test_the_forks_inference() -> None:
     """A still image of any size, enlarged by Pillow to Cityscapes' and never brought back."""
     rgb = read_image(shared("golden", "peers", "inputs", "image_192x384.png"))
     with torch.no_grad():
-        scores = net()(View((1024, 2048), "pillow", TORCHVISION).blob(rgb))
+        scores = net()(ModelInput((1024, 2048), "pillow", TORCHVISION).blob(rgb))
     theirs = goldens.labels(FOLDER, "label_image_192x384_fork_1024x2048.png")
     assert goldens.differing(scores[0].argmax(0).numpy(), theirs) < 1e-4
 

@@ -9,14 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import load
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.semseg import SemSegICNet
 from training.build import new_net, parameter_groups, start
 from training.cli import main
 from training.losses import blend_labels, downsample_labels
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 from training.scenes import write_scenes
 
 SIZES = {"liminn": "data.crop=[64,96]", "supervisely": "data.resize=[161,161]"}

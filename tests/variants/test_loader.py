@@ -19,14 +19,14 @@ from click.testing import CliRunner
 from torch import nn
 
 from converter.cli import main as convert
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, load
-from pytorch_icnet.checkpoints import read_checkpoint, write_checkpoint
-from pytorch_icnet.relatives import FAMILIES, family_of
-from pytorch_icnet.relatives.liminn import LiminnICNet
-from pytorch_icnet.relatives.mmseg import MMSegICNet
-from pytorch_icnet.relatives.semseg import SemSegICNet
-from pytorch_icnet.torch_files import WRAPPERS, read_state
+from pytorch_icnet.variants import FAMILIES, family_of
+from pytorch_icnet.variants.liminn import LiminnICNet
+from pytorch_icnet.variants.mmseg import MMSegICNet
+from pytorch_icnet.variants.semseg import SemSegICNet
+from pytorch_icnet.weights.checkpoints import read_checkpoint, write_checkpoint
+from pytorch_icnet.weights.torch_files import WRAPPERS, read_state
 
 from ..nets import seeded as seeded_icnet
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import nn
 
-from prototxt.errors import InputError, WeightsError
-from pytorch_icnet.imaging.pixels import IMAGENET
-from pytorch_icnet.relatives import mmseg
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from icnet_common.errors import InputError, WeightsError
+from pytorch_icnet.imaging.normalization import IMAGENET
+from pytorch_icnet.variants import mmseg
+from pytorch_icnet.variants.mmseg import MMSegICNet
 
 State = dict[str, torch.Tensor]
 

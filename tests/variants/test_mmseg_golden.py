@@ -17,13 +17,13 @@ from torch import nn
 from evaluation.cli import main
 from evaluation.protocols import MULTI_SCALE, Logits, Protocol, Settings, protocol
 from pytorch_icnet.imaging.images import read_image, read_label_map
-from pytorch_icnet.imaging.pixels import IMAGENET, Pixels
-from pytorch_icnet.predict.windows import Grid, bands
-from pytorch_icnet.relatives import mmseg
-from pytorch_icnet.relatives.mmseg import MMSegICNet
+from pytorch_icnet.imaging.normalization import IMAGENET, Normalization
+from pytorch_icnet.imaging.windows import Grid, bands
+from pytorch_icnet.variants import mmseg
+from pytorch_icnet.variants.mmseg import MMSegICNet
 from tests.golden import shared
 from training.losses import CascadeLoss
-from training.recipes import read_recipe
+from training.recipes.recipe import read_recipe
 
 from . import goldens, mmseg_golden
 from .mmseg_golden import DEPTHS, FOLDERS, SIZES, arrays
@@ -104,7 +104,7 @@ def prepared(ours: Protocol, model: MMSegICNet, name: str) -> tuple[list[Logits]
     size = (rgb.shape[0], rgb.shape[1])
     dtype = next(model.parameters()).dtype
     with torch.inference_mode():
-        logits = [Logits(model(view.blob(rgb).to(dtype))[0], view.size) for view in ours.views(size)]
+        logits = [Logits(model(view.blob(rgb).to(dtype))[0], view.size) for view in ours.inputs(size)]
     return logits, size
 
 
@@ -164,8 +164,8 @@ def test_icnet_eval_from_file_to_file(tmp_path: Path, name: str, options: tuple[
 )
 def test_augmentation_done_otherwise_is_seen(what: str, limit: float) -> None:
     pixels = {
-        "pixels of another mean": Pixels("RGB", (123.68, 116.779, 103.939), IMAGENET.std),
-        "blue first": Pixels("BGR", IMAGENET.mean, IMAGENET.std),
+        "pixels of another mean": Normalization("RGB", (123.68, 116.779, 103.939), IMAGENET.std),
+        "blue first": Normalization("BGR", IMAGENET.mean, IMAGENET.std),
     }.get(what, IMAGENET)
     ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True, pixels=pixels))
     model = mmseg_golden.network(18, torch.float32)
@@ -174,12 +174,12 @@ def test_augmentation_done_otherwise_is_seen(what: str, limit: float) -> None:
         rgb = read_image(shared("golden", "peers", "inputs") / "image_201x333.png")
         blobs = [
             IMAGENET.blob(np.asarray(cv2.resize(rgb, view.size[::-1], interpolation=cv2.INTER_AREA), np.uint8))
-            for view in ours.views(size)
+            for view in ours.inputs(size)
         ]
         with torch.inference_mode():
             logits = [
                 Logits(model(blob.flip(-1) if view.flip else blob)[0], view.size)
-                for blob, view in zip(blobs, ours.views(size), strict=True)
+                for blob, view in zip(blobs, ours.inputs(size), strict=True)
             ]
     found = torch.from_numpy(ours.probabilities(logits, size)).permute(2, 0, 1)
     if what == "mean of the scores":

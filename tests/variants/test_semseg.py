@@ -14,17 +14,17 @@ from click.testing import CliRunner
 from torch import nn
 
 from evaluation.cli import main
-from evaluation.labels import read_truth
-from evaluation.protocols import Logits, Settings, View, protocol
-from prototxt.errors import InputError
+from evaluation.data.labels import read_truth
+from evaluation.protocols import Logits, ModelInput, Settings, protocol
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet.imaging.images import read_image
-from pytorch_icnet.imaging.pixels import CAFFE, UNIT_BGR
-from pytorch_icnet.imaging.views import pillow_nearest
+from pytorch_icnet.imaging.inputs import pillow_nearest
+from pytorch_icnet.imaging.normalization import CAFFE, UNIT_BGR
 from pytorch_icnet.pyramid import REFERENCE_SIZE, windows
-from pytorch_icnet.relatives import names
-from pytorch_icnet.relatives.semseg import SemSegICNet, from_icnet, to_icnet
-from pytorch_icnet.relatives.tiles import tiled_probabilities
+from pytorch_icnet.variants import names
+from pytorch_icnet.variants.semseg import SemSegICNet, from_icnet, to_icnet
+from pytorch_icnet.variants.tiles import tiled_probabilities
 from training.losses import CascadeLoss
 
 from ..golden import shared
@@ -38,7 +38,7 @@ NOISE = 1e-3
 
 @cache
 def net(*, caffe_faithful: bool = False) -> SemSegICNet:
-    return goldens.filled(SemSegICNet(caffe_faithful=caffe_faithful))
+    return goldens.load_strict(SemSegICNet(caffe_faithful=caffe_faithful))
 
 
 @cache
@@ -77,7 +77,7 @@ def test_scores_in_float32(seed: int) -> None:
 def test_scores_in_float64(seed: int) -> None:
     theirs = goldens.arrays(ORIGINAL)
     with torch.no_grad():
-        ours = goldens.filled(SemSegICNet()).double()(goldens.image(1, 3, *FULL, seed=seed).double())[0]
+        ours = goldens.load_strict(SemSegICNet()).double()(goldens.image(1, 3, *FULL, seed=seed).double())[0]
     assert goldens.distance(ours[:, ::9, ::9], theirs[f"1025x2049_s{seed}/logits_sub9_ref64"]) < 1e-5
     assert goldens.distance(ours[:, ROWS, ::13], theirs[f"1025x2049_s{seed}/logits_rows_ref64"]) < 1e-5
 
@@ -101,7 +101,7 @@ def trained(
     folder: str, *, published_mistakes: bool
 ) -> tuple[SemSegICNet, dict[str, torch.Tensor], float, list[float]]:
     """One forward and backward pass in float64: the net, its scores, its loss and the loss of each branch."""
-    model = goldens.filled(SemSegICNet(published_mistakes=published_mistakes)).double().train()
+    model = goldens.load_strict(SemSegICNet(published_mistakes=published_mistakes)).double().train()
     settings = goldens.data(folder, "meta.json")["train"]
     label = goldens.targets((2, 193, 321), 22, settings["ignore_index"])
     scores = model(goldens.image(2, 3, 193, 321, seed=12).double())
@@ -153,7 +153,7 @@ def test_validate_py(flip: bool) -> None:
         stem = f"frankfurt_000000_00000{index}"
         rgb = read_image(root / "leftImg8bit" / "val" / "frankfurt" / f"{stem}_leftImg8bit.png")
         truth = read_truth(root / "gtFine" / "val" / "frankfurt" / f"{stem}_gtFine_labelIds.png")
-        prediction = ours.finish([scores_of(net(), rgb, view) for view in ours.views((128, 256))], (128, 256))
+        prediction = ours.finish([scores_of(net(), rgb, view) for view in ours.inputs((128, 256))], (128, 256))
         tally.add(index, ours.measure(prediction, truth, stem))
         if index == 0:
             name = f"validate_{'flip' if flip else 'noflip'}_{stem}.png"
@@ -182,7 +182,7 @@ def test_icnet_eval_with_other_colours(tmp_path: Path) -> None:
     assert abs(found[False] - known["Mean IoU : \t"]) > 1e-3
 
 
-def scores_of(model: nn.Module, rgb: np.ndarray, view: View) -> Logits:
+def scores_of(model: nn.Module, rgb: np.ndarray, view: ModelInput) -> Logits:
     with torch.no_grad():
         return Logits(model(view.blob(rgb))[0], view.size)
 
@@ -191,7 +191,7 @@ def test_test_py() -> None:
     """One image as ``test.py`` predicts it: Pillow's resizing, the official means, the label map resized back."""
     rgb = goldens.rules().seeded_image(1024, 2048, 60)
     ours = protocol("semseg", Settings(input_size=FULL, pixels=CAFFE, flip=False))
-    prediction = ours.finish([scores_of(net(), rgb, view) for view in ours.views((1024, 2048))], (1024, 2048))
+    prediction = ours.finish([scores_of(net(), rgb, view) for view in ours.inputs((1024, 2048))], (1024, 2048))
     found = pillow_nearest(prediction.labels, (1024, 2048))
     assert goldens.differing(found, goldens.labels(ORIGINAL, "label_testpy_1024x2048.png")) < 1e-4
 
@@ -199,7 +199,7 @@ def test_test_py() -> None:
 def test_supervisely_predicts_an_image() -> None:
     rgb = read_image(shared("golden", "peers", "inputs", "image_201x333.png"))
     ours = protocol("supervisely", Settings(input_size=FULL))
-    (view,) = ours.views((201, 333))
+    (view,) = ours.inputs((201, 333))
     scores = scores_of(net(), rgb, view)
     probabilities = ours.probabilities([scores], (201, 333))
     theirs = goldens.arrays(COPY)

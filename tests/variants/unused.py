@@ -1,6 +1,6 @@
 """Runs the tests and says which files and arrays of ``../shared/golden/peers`` none of them reads.
 
-python -m tests.relatives.unused [pytest's arguments; default: tests/relatives and tests/evaluation]
+python -m tests.variants.unused [pytest's arguments; default: tests/variants and tests/evaluation]
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pytest
 from ..golden import SHARED
 
 PEERS = SHARED / "golden" / "peers"
-TESTS = ("tests/relatives", "tests/evaluation")
+TESTS = ("tests/variants", "tests/evaluation")
 COPIED = Path(__file__).parents[1] / "evaluation" / "data" / "peers"
 """The same files as in ``metrics``: what is read here is read there."""
 FOR_PEOPLE = ("README.md",)

@@ -18,10 +18,10 @@ from typing import Any, TypeVar
 
 import yaml
 
-from prototxt.errors import InputError
-from pytorch_icnet.imaging.pixels import PIXELS
+from icnet_common.errors import InputError
+from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 
-from .losses import CASCADE_WEIGHTS
+from ..losses import CASCADE_WEIGHTS
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "model.network": ("icnet", "liminn", "mmseg-r18", "mmseg-r50", "mmseg-r101", "supervisely"),
         "model.batch_norm": ("train", "frozen", "sync", "none"),
-        "data.pixels": tuple(PIXELS),
+        "data.pixels": tuple(NORMALIZATIONS),
         "loss.compare": ("labels", "logits"),
         "loss.label_resize": ("nearest", "bilinear"),
         "loss.average": ("labelled", "all"),
@@ -60,7 +60,7 @@ class Model:
 @dataclass(frozen=True)
 class Data:
     pixels: str = "caffe"
-    """Colours of the blob: "caffe" is BGR minus the mean; see :data:`pytorch_icnet.imaging.pixels.PIXELS`."""
+    """See :data:`pytorch_icnet.imaging.normalization.NORMALIZATIONS`; "caffe" is BGR minus the mean."""
     resize: tuple[int, int] | None = None
     """Height and width to which each image is brought first."""
     mirror: float = 0.5
@@ -165,7 +165,7 @@ class Recipe:
 
 def names() -> list[str]:
     """The recipes that come with the package."""
-    folder = resources.files(__package__).joinpath("recipes")
+    folder = resources.files(__package__)
     return sorted(Path(item.name).stem for item in folder.iterdir() if item.name.endswith(".yaml"))
 
 
@@ -186,7 +186,7 @@ def read_recipe(name: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
             raise InputError(
                 f"no recipe {os.fspath(name)!r}{near}; there are {', '.join(names())}, or give a .yaml file"
             )
-        path = Path(str(resources.files(__package__).joinpath("recipes", f"{name}.yaml")))
+        path = Path(str(resources.files(__package__).joinpath(f"{name}.yaml")))
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"{path}: too large for a recipe")

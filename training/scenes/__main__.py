@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pytorch_icnet import console
+from icnet_common import console
 
 from .files import write_list, write_scene
 from .scene import SIZE

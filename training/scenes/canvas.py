@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.imaging.palette import CITYSCAPES, IGNORED
+from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
 
 from .camera import Camera
 from .colours import Colour, scaled

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from prototxt.files import whole_file
+from icnet_common.files import atomic_write
 from pytorch_icnet.imaging.images import write_label_map
 
 from .scene import SIZE, scene
@@ -41,7 +41,7 @@ def write_scene(
     rgb, label = scene(index, seed, size)
     line = list_line(index, split, city)
     image_path, label_path = line.split()
-    with whole_file(Path(root) / image_path) as temporary:
+    with atomic_write(Path(root) / image_path) as temporary:
         temporary.write_bytes(cv2.imencode(".png", np.ascontiguousarray(rgb[..., ::-1]))[1].tobytes())
     write_label_map(Path(root) / label_path, label)
     return line
@@ -55,5 +55,5 @@ def list_line(index: int, split: str, city: str) -> str:
 
 def write_list(path: str | os.PathLike[str], lines: Iterable[str]) -> None:
     """Write a list file, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))

@@ -21,7 +21,7 @@ BIKE_PAINTS: tuple[Colour, ...] = ((150, 30, 32), (30, 60, 120), (30, 32, 34), (
 RUBBER: Colour = (26, 26, 28)
 
 
-class Figure:
+class Metric:
     """A person's colours and size, and where the joints are."""
 
     def __init__(self, canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
@@ -47,7 +47,7 @@ class Figure:
 
 def person(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     """Somebody who walks along z, or stands."""
-    figure = Figure(canvas, rng, frame)
+    figure = Metric(canvas, rng, frame)
     step = float(rng.uniform(0.0, 0.32)) * (1 if rng.random() < 0.5 else -1)
     canvas.shadow(frame.world([(-0.3, 0.0, -0.2), (0.3, 0.0, -0.2), (0.3, 0.0, 0.3), (-0.3, 0.0, 0.3)]), 0.45)
     canvas.begin("person")
@@ -131,7 +131,7 @@ def _rider(
 ) -> None:
     """Somebody on a saddle; seat, hands and feet are (z, y)."""
     canvas.begin("rider")
-    figure = Figure(canvas, rng, frame)
+    figure = Metric(canvas, rng, frame)
     figure.size = 1.0
     hip, shoulder = (seat[0], seat[1]), (seat[0] + 0.26, seat[1] + 0.5)
     turn = float(rng.uniform(-0.12, 0.12))

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from evaluation.lists import Entry
-from prototxt.errors import InputError
-from pytorch_icnet.classes import ClassTable
+from evaluation.data.lists import Entry
+from icnet_common.errors import InputError
+from pytorch_icnet.datasets.classes import ClassTable
+from pytorch_icnet.datasets.palette import IGNORED
 from pytorch_icnet.imaging.images import read_image
-from pytorch_icnet.imaging.palette import IGNORED
 from pytorch_icnet.supervisely.annotation import read_annotation, read_summary
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import Meta
 from pytorch_icnet.supervisely.project import Project
 from pytorch_icnet.supervisely.results import Checkpoint
 
-from .data import Source
+from ..data import Source
 
 FIRST = 1
 """The index of the first class; 0 is for pixels without one."""

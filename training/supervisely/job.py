@@ -15,27 +15,22 @@ from typing import Any
 
 import torch
 
-from evaluation.distributed import Group
-from prototxt.errors import InputError
-from prototxt.files import whole_file
+from evaluation.run.distributed import Group
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
 from pytorch_icnet.icnet import INPUT_SIZE, check_size
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import ObjectClass
 from pytorch_icnet.supervisely.project import Project
-from pytorch_icnet.supervisely.results import (
-    Checkpoint,
-    is_checkpoint,
-    read_checkpoint_folder,
-    write_checkpoint_folder,
-)
+from pytorch_icnet.supervisely.results import Checkpoint, is_checkpoint, read_checkpoint_folder, write_checkpoint_folder
 
-from .job import check_free, run_logged
-from .log import Log
-from .loop import LAST, Trainer
-from .recipes import Recipe, read_recipe
-from .supervisely_data import class_indices, sources
-from .supervisely_start import begin
-from .validate import Validation
+from ..job import check_free, run_logged
+from ..log import Log
+from ..loop import LAST, Trainer
+from ..recipes.recipe import Recipe, read_recipe
+from ..validate import Validation
+from .data import class_indices, sources
+from .start import begin
 
 CHECKPOINTS = "checkpoints.json"
 """In the folder of a training: which checkpoint is of which validation, and which is the best."""
@@ -132,7 +127,7 @@ class ProjectTrainer(Trainer):
         found = super()._validate(log)
         if self.schedule.factor(self.iteration) != before:
             self.optimizer.state.clear()
-        if found is not None and self.group.leads:
+        if found is not None and self.group.is_main:
             self._write(found)
         return found
 
@@ -150,7 +145,7 @@ class ProjectTrainer(Trainer):
         rows.append({**row, "mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy})
         best = min(range(len(rows)), key=lambda number: rows[number]["loss"])
         rows = [{**row, "best": number == best} for number, row in enumerate(rows)]
-        with whole_file(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(rows, indent=1), "utf-8")
 
 
@@ -196,9 +191,9 @@ def train(
         ObjectClass(each.title, "bitmap", each.colour) for each in project.meta.classes if each.title in indices
     )
     checkpoint = Checkpoint(out, config.as_data(), classes, indices)
-    if group.leads and not (out / LAST).exists():
+    if group.is_main and not (out / LAST).exists():
         (out / CHECKPOINTS).unlink(missing_ok=True)
-    source, held_out = sources(config, project, indices, checkpoint.table())
+    source, val_source = sources(config, project, indices, checkpoint.table())
     images = len(source.entries)
     recipe = recipe_for(config, images, group.size, changes)
     begun = begin(config, recipe, source.table.num_classes, old.weights if old is not None else weights)
@@ -209,18 +204,18 @@ def train(
         begun,
         source,
         out,
-        held_out=held_out,
+        val_source=val_source,
         device=device,
         group=group,
     )
     if (out / LAST).exists():
         trainer.resume(out / LAST)
-    if group.leads:
-        show(f"{images} images to learn from, {len(held_out.entries)} to validate with, {len(indices)} classes")
+    if group.is_main:
+        show(f"{images} images to learn from, {len(val_source.entries)} to validate with, {len(indices)} classes")
         if recipe.model.network == "icnet":
             show("the network is Caffe's ICNet: the plugin's takes inputs from 1025x2049 on, of 32k+1")
     run_logged(trainer, until)
-    if group.leads:
+    if group.is_main:
         rows = json.loads((out / CHECKPOINTS).read_text("utf-8"))
         best = next(row for row in rows if row["best"])
         show(f"{out}: {trainer.iteration} iterations, {len(rows)} checkpoints, the best is {best['folder']}")

@@ -7,15 +7,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, icnet
-from pytorch_icnet.checkpoints import read_checkpoint
-from pytorch_icnet.relatives import semseg
-from pytorch_icnet.relatives.semseg import SemSegICNet
 from pytorch_icnet.supervisely.config import TrainConfig
+from pytorch_icnet.variants import semseg
+from pytorch_icnet.variants.semseg import SemSegICNet
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 
-from .build import HEADS, Start, initialize, start
-from .recipes import Recipe
+from ..build import HEADS, Start, initialize, start
+from ..recipes.recipe import Recipe
 
 
 def begin(config: TrainConfig, recipe: Recipe, num_classes: int, weights: Path | None) -> Start:
@@ -55,7 +55,7 @@ def _caffe_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: P
         raise InputError(f"{weights}: lacks {', '.join(begun.new)} for {num_classes} scores; it cannot be continued")
     if not continued and weights is not None:
         for name in HEADS:
-            _renew(begun.model.get_submodule(name))
+            reset_head(begun.model.get_submodule(name))
         return Start(begun.model, HEADS, tuple(name for name in begun.loaded if name not in HEADS))
     return begun
 
@@ -67,7 +67,7 @@ def _plugin_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: 
     initialize(net)
     heads = [name for name, _ in net.named_modules() if "classif" in name]
     for name in heads:
-        _renew(net.get_submodule(name))
+        reset_head(net.get_submodule(name))
     fresh = net.state_dict()
     loaded: dict[str, torch.Tensor] = {}
     if weights is not None:
@@ -94,7 +94,7 @@ def _plugin_state(weights: Path, batch_norm: bool) -> dict[str, torch.Tensor]:
     return dict(semseg.from_icnet(caffe).state_dict())
 
 
-def _renew(head: nn.Module) -> None:
+def reset_head(head: nn.Module) -> None:
     assert isinstance(head, nn.Conv2d) and head.bias is not None
     nn.init.normal_(head.weight, 0, 0.01)
     nn.init.zeros_(head.bias)

@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import fx, nn
 
+from icnet_common.folders import atomic_folder
+
 from ...record import original_net
 from ..check import check_outputs
-from ..folders import whole_folder
 from ..safetensors import save_state
 from .package import WEIGHTS_FILE, Package
 
@@ -46,7 +47,7 @@ def write_source(path: str | os.PathLike[str], graph: fx.GraphModule, provenance
     net = original_net(graph)
     package = Package(graph, net)
     code = package.code(provenance)
-    with whole_folder(path, _is_package) as folder:
+    with atomic_folder(path, _is_package) as folder:
         (folder / "__init__.py").write_text(INIT, encoding="utf-8")
         (folder / "net.py").write_text(code, encoding="utf-8")
         save_state(folder / WEIGHTS_FILE, package.state(), {"provenance": dict(provenance)})

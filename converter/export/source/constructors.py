@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .excerpts import Excerpts
 from .layout import Expression, call, list_of, prefixed, quoted, tuple_of

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from types import FunctionType
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 from .modules import Import, Module, parsed
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
 
 
 @dataclass(frozen=True)

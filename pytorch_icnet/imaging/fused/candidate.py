@@ -12,20 +12,20 @@ from .. import plain
 from ..imresize import Plan
 
 
-class Draft(NamedTuple):
+class Candidate(NamedTuple):
     """A label map that is not quite done."""
 
     labels: npt.NDArray[np.uint8]
     """HxW."""
-    doubtful: npt.NDArray[np.int64]
+    uncertain: npt.NDArray[np.int64]
     """Indices into the flattened label map of the pixels that the plain form has to decide."""
-    crowded: tuple[tuple[int, int], ...] = ()
+    dense_rows: tuple[tuple[int, int], ...] = ()
     """Rows [start, stop) with so many such pixels that they are not listed."""
 
     def finish(self, planes: torch.Tensor, zoom: int, planned: Plan) -> npt.NDArray[np.uint8]:
         """The label map; arguments as for :func:`..plain.label_rows`."""
-        self.labels.reshape(-1)[self.doubtful] = plain.label_pixels(planes, zoom, planned, self.doubtful)
-        for start, stop in self.crowded:
+        self.labels.reshape(-1)[self.uncertain] = plain.label_pixels(planes, zoom, planned, self.uncertain)
+        for start, stop in self.dense_rows:
             self.labels[start:stop] = plain.label_rows(planes, zoom, planned, start, stop)
         return self.labels
 

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .candidate import Candidate, may_list
 from .compiled import compiled, in_parts
-from .draft import Draft, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Floats, Ints, Tiling
 
 Bytes = npt.NDArray[np.uint8]
@@ -38,7 +38,7 @@ _P3, _P4, _P5 = np.float32(4.1665795894e-2), np.float32(1.6666665459e-1), np.flo
 _MANTISSA_BITS, _EXPONENT_BIAS = np.int32(23), np.int32(127 << 23)
 
 
-def draft(planes: torch.Tensor, geometry: Tiling) -> Draft | None:
+def candidate(planes: torch.Tensor, geometry: Tiling) -> Candidate | None:
     """The label map of scores, float32 C x corner rows x corner columns; None if one is not finite."""
     scores = planes.contiguous().numpy()
     classes, height, width = scores.shape
@@ -53,16 +53,16 @@ def draft(planes: torch.Tensor, geometry: Tiling) -> Draft | None:
 
     def label(start: int, stop: int) -> tuple[Indices, tuple[int, int] | None]:
         first, last = int(rows.tiles[start]), int(rows.tiles[stop])
-        doubtful = np.empty(may_list((last - first) * geometry.size[1]), np.int64)
+        uncertain = np.empty(may_list((last - first) * geometry.size[1]), np.int64)
         strip, work = _memory(classes, geometry)
         agreed = np.empty(width, np.int16)
         count = _label_tiles(
-            scores, tops, agreed, geometry, strip, work, start, stop, np.int32(code_mask), doubt, labels, doubtful
+            scores, tops, agreed, geometry, strip, work, start, stop, np.int32(code_mask), doubt, labels, uncertain
         )
-        return (doubtful[:count], None) if count <= len(doubtful) else (doubtful[:0], (first, last))
+        return (uncertain[:count], None) if count <= len(uncertain) else (uncertain[:0], (first, last))
 
-    doubtful, crowded = zip(*in_parts(label, len(rows.corners)), strict=True)
-    return Draft(labels, np.concatenate(doubtful), tuple(filter(None, crowded)))
+    uncertain, dense_rows = zip(*in_parts(label, len(rows.corners)), strict=True)
+    return Candidate(labels, np.concatenate(uncertain), tuple(filter(None, dense_rows)))
 
 
 class _Strip(NamedTuple):
@@ -172,9 +172,9 @@ def _label_tiles(
     code_mask: np.int32,
     doubt: np.float32,
     labels: Bytes,
-    doubtful: Indices,
+    uncertain: Indices,
 ) -> np.int64:
-    """Label the rows [start, stop) of tiles; returns how many pixels are doubtful, ``doubtful`` listing the first."""
+    """Label the rows [start, stop) of tiles; returns how many pixels are uncertain, ``uncertain`` listing the first."""
     rows, columns, zoom, _ = geometry
     count = np.int64(0)
     for tile in range(start, stop):
@@ -186,7 +186,7 @@ def _label_tiles(
                 _interpolate(scores, zoom, rows.sources[tile, 0], rows.sources[tile, 1], strip, used, work)
                 _exponentiate(rows.sources[tile, 1] - rows.sources[tile, 0] + 1, used, work)
                 _compare(rows, tile, strip, used, work, code_mask)
-                count = _write(rows, tile, strip, used, work, code_mask, doubt, labels, doubtful, count)
+                count = _write(rows, tile, strip, used, work, code_mask, doubt, labels, uncertain, count)
                 used, last = np.int64(0), np.int64(-2)
             if finished:
                 break
@@ -344,10 +344,10 @@ def _write(
     code_mask: np.int32,
     doubt: np.float32,
     labels: Bytes,
-    doubtful: Indices,
+    uncertain: Indices,
     count: np.int64,
 ) -> np.int64:
-    """Write the labels of a strip; returns ``count`` plus the number of doubtful ones."""
+    """Write the labels of a strip; returns ``count`` plus the number of uncertain ones."""
     first, width = rows.tiles[tile], labels.shape[1]
     for r in range(first, rows.tiles[tile + 1]):
         for layer in range(len(strip.column)):
@@ -358,7 +358,7 @@ def _write(
                     continue
                 labels[r, columns[x]] = code_mask - (bits[x] & code_mask)
                 if best[x] - second[x] <= doubt:
-                    if count < len(doubtful):
-                        doubtful[count] = r * width + columns[x]
+                    if count < len(uncertain):
+                        uncertain[count] = r * width + columns[x]
                     count += 1
     return count

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .draft import Draft, may_list
+from .candidate import Candidate, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Tiling
 
 _CACHED = 1 << 19
@@ -24,7 +24,7 @@ _BUSY = 1 << 22
 """And on a GPU, which wants larger pieces."""
 
 
-def draft(scores: torch.Tensor, geometry: Tiling) -> Draft | None:
+def candidate(scores: torch.Tensor, geometry: Tiling) -> Candidate | None:
     """The label map of scores, float32 C x corner rows x corner columns; None if one is not finite."""
     if not bool(scores.isfinite().all()):
         return None
@@ -32,7 +32,7 @@ def draft(scores: torch.Tensor, geometry: Tiling) -> Draft | None:
     tops = _tile_tops(_clear_tops(scores), rows, columns)
     labels = _enlarge(tops, rows, columns)
     uncertain = (tops < 0).cpu().numpy()
-    doubtful, crowded = [np.empty(0, np.int64)], []
+    listed, dense_rows = [np.empty(0, np.int64)], []
     for start, stop in _blocks(geometry, len(scores), _CACHED if scores.device.type == "cpu" else _BUSY):
         chosen = np.asarray(uncertain[start:stop].any(axis=0))
         if not chosen.any():
@@ -40,10 +40,10 @@ def draft(scores: torch.Tensor, geometry: Tiling) -> Draft | None:
         first, last = int(rows.tiles[start]), int(rows.tiles[stop])
         doubts = _label_block(scores, geometry, start, stop, chosen, labels).cpu().numpy()
         if len(doubts) > may_list((last - first) * geometry.size[1]):
-            crowded.append((first, last))
+            dense_rows.append((first, last))
         else:
-            doubtful.append(doubts)
-    return Draft(labels.cpu().numpy(), np.concatenate(doubtful), tuple(crowded))
+            listed.append(doubts)
+    return Candidate(labels.cpu().numpy(), np.concatenate(listed), tuple(dense_rows))
 
 
 def _clear_tops(scores: torch.Tensor) -> torch.Tensor:
@@ -93,7 +93,7 @@ def _blocks(geometry: Tiling, classes: int, samples: int) -> Iterator[tuple[int,
 def _label_block(
     scores: torch.Tensor, geometry: Tiling, start: int, stop: int, chosen: npt.NDArray[np.bool_], labels: torch.Tensor
 ) -> torch.Tensor:
-    """Label the chosen columns of the rows [start, stop) of tiles; returns the doubtful pixels' flat indices."""
+    """Label the chosen columns of the rows [start, stop) of tiles; returns the uncertain pixels' flat indices."""
     rows, columns, zoom, _ = geometry
     y = np.arange(rows.sources[start, 0], rows.sources[stop - 1, 1] + 1)
     x = _within(columns.sources[chosen, 0], columns.sources[chosen, 1] + 1)
@@ -111,8 +111,8 @@ def _label_block(
     best, second, label = _two_best(values)
     labels[down[0] : down[-1] + 1, _index(right, labels)] = label.to(torch.uint8)
     row, column = (best - second <= geometry.doubt(len(scores))).nonzero(as_tuple=True)
-    doubtful: torch.Tensor = (row + int(down[0])) * labels.shape[1] + _index(right, labels)[column]
-    return doubtful
+    uncertain: torch.Tensor = (row + int(down[0])) * labels.shape[1] + _index(right, labels)[column]
+    return uncertain
 
 
 def _within(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> npt.NDArray[np.int64]:

@@ -13,7 +13,7 @@ from ..imresize import plan
 from .lines import line
 
 _PIXELS = 256
-"""Pixels of a program."""
+"""Normalization of a program."""
 
 
 class Tables(NamedTuple):

@@ -11,11 +11,11 @@ import triton
 import triton.language as tl
 
 from . import torch_labels
-from .draft import Draft, may_list
+from .candidate import Candidate, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Tiling, tiling
 
 _ROWS, _COLUMNS = 4, 32
-"""Pixels of a program: a row of Interp's cells where the map is about as large as the net's input."""
+"""Normalization of a program: a row of Interp's cells where the map is about as large as the net's input."""
 
 
 class Tables(NamedTuple):
@@ -34,29 +34,29 @@ def fits(geometry: Tiling) -> bool:
     return len(geometry.rows.weights) <= 2 and len(geometry.columns.weights) <= 2
 
 
-def draft(scores: torch.Tensor, geometry: Tiling) -> Draft | None:
+def candidate(scores: torch.Tensor, geometry: Tiling) -> Candidate | None:
     """The label map of scores, float32 C x corner rows x corner columns; None if one is not finite."""
     if not fits(geometry):
-        return torch_labels.draft(scores, geometry)
-    labels, doubtful, notes = launch(scores, geometry)
+        return torch_labels.candidate(scores, geometry)
+    labels, uncertain, notes = launch(scores, geometry)
     count, spoilt = notes.tolist()
-    if spoilt or count > len(doubtful):
+    if spoilt or count > len(uncertain):
         return None
-    return Draft(labels.cpu().numpy(), doubtful[:count].cpu().numpy())
+    return Candidate(labels.cpu().numpy(), uncertain[:count].cpu().numpy())
 
 
 def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Start the kernel, without waiting for it.
 
     Returns:
-        The labels, uint8 HxW; the flat indices of doubtful pixels, int64, in any order; and two int32: how many there
+        The labels, uint8 HxW; the flat indices of uncertain pixels, int64, in any order; and two int32: how many there
         are (the list holds the first of them), and whether a score is not finite (then the labels mean nothing).
     """
     scores = scores.contiguous()
     classes, corner_height, corner_width = scores.shape
     height, width = geometry.size
     labels = torch.empty(geometry.size, dtype=torch.uint8, device=scores.device)
-    doubtful = torch.empty(may_list(labels.numel()), dtype=torch.int64, device=scores.device)
+    uncertain = torch.empty(may_list(labels.numel()), dtype=torch.int64, device=scores.device)
     notes = torch.zeros(2, dtype=torch.int32, device=scores.device)
     tables = _tables(geometry.full_size, geometry.size, geometry.zoom, scores.device)
     grid = (triton.cdiv(width, _COLUMNS), triton.cdiv(height, _ROWS))
@@ -64,7 +64,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
     _label[grid](
         scores,
         labels,
-        doubtful,
+        uncertain,
         notes,
         tables.row_first,
         tables.row_weights,
@@ -74,7 +74,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
         width,
         corner_height,
         corner_width,
-        len(doubtful),
+        len(uncertain),
         geometry.doubt(classes),
         CLASSES=classes,
         ZOOM=geometry.zoom,
@@ -86,7 +86,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
         CORNER_COLUMNS=tables.corners[1],
         enable_fp_fusion=False,
     )
-    return labels, doubtful, notes
+    return labels, uncertain, notes
 
 
 @lru_cache(maxsize=8)
@@ -116,7 +116,7 @@ def _corners(axis: Axis, zoom: int, block: int) -> int:
 def _label(
     scores: tl.tensor,
     labels: tl.tensor,
-    doubtful: tl.tensor,
+    uncertain: tl.tensor,
     notes: tl.tensor,
     row_first: tl.tensor,
     row_weights: tl.tensor,
@@ -181,7 +181,7 @@ def _label(
         tl.store(labels + target, label.to(tl.uint8), mask=inside)
         doubted = inside & (best - second <= doubt)
         place = tl.atomic_add(notes + tl.zeros_like(pixel), 1, mask=doubted)
-        tl.store(doubtful + place, target, mask=doubted & (place < capacity))
+        tl.store(uncertain + place, target, mask=doubted & (place < capacity))
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]

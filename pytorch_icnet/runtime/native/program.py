@@ -25,7 +25,7 @@ MAX_BINS = 256
 """As in ``program.hpp``."""
 
 _TILE_OVERRUN = 64
-"""Pixels beyond the last one that the tile unit may read."""
+"""Normalization beyond the last one that the tile unit may read."""
 
 Ints = npt.NDArray[np.int32]
 Pairs = tuple[Ints, Ints]
@@ -61,7 +61,7 @@ class Blob:
 
     @property
     def pitch(self) -> int:
-        """Pixels from one row to the next."""
+        """Normalization from one row to the next."""
         return self.width + self.halo
 
 

@@ -13,7 +13,7 @@ from converter.graph import translate
 from converter.match import Weights
 from converter.record import original_net
 from converter.verify import seeded_inputs
-from pytorch_icnet.caffe_weights import fitting_net, resized_net
+from pytorch_icnet.weights.caffe import fitting_net, resized_net
 
 from ...nets import blobs_of, seeded
 

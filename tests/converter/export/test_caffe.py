@@ -15,8 +15,8 @@ from converter.export.safetensors import load_graph, save_graph
 from converter.passes.fold_batch_norm import fold_batch_norm
 from converter.passes.pointwise_first import pointwise_first
 from converter.record import blobs_of
+from icnet_common.errors import InputError
 from prototxt import bundled_net, read_net, read_weights
-from prototxt.errors import InputError
 
 from ...golden import shared
 from .nets import GRAPHS, convolution, graph_of, icnet_graph, image, inputs_of, layer, outputs_of

@@ -14,10 +14,10 @@ from converter import load_caffe
 from converter.cli import main
 from converter.export.caffe import write_caffe
 from converter.export.check import check_outputs
-from converter.export.folders import whole_folder
 from converter.export.formats import paths_of
 from converter.record import original_net
-from prototxt.errors import InputError
+from icnet_common.errors import InputError
+from icnet_common.folders import atomic_folder
 from pytorch_icnet import ICNet, load
 
 from ...nets import seeded, write_caffemodel
@@ -117,7 +117,7 @@ def test_missing_outputs_are_noticed() -> None:
 
 
 def test_a_folder_appears_whole(tmp_path: Path) -> None:
-    with whole_folder(tmp_path / "a" / "b", lambda _: False) as folder:
+    with atomic_folder(tmp_path / "a" / "b", lambda _: False) as folder:
         (folder / "file").write_text("x")
         assert not (tmp_path / "a" / "b").exists()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b"]
@@ -129,7 +129,7 @@ def test_a_folder_does_not_appear_after_an_error(tmp_path: Path, error: type[Bas
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "file").write_text("old")
     expected = InputError if error is OSError else error
-    with pytest.raises(expected), whole_folder(tmp_path / "old", lambda _: True) as folder:
+    with pytest.raises(expected), atomic_folder(tmp_path / "old", lambda _: True) as folder:
         (folder / "file").write_text("new")
         raise error("stop")
     assert (tmp_path / "old" / "file").read_text() == "old"
@@ -138,7 +138,7 @@ def test_a_folder_does_not_appear_after_an_error(tmp_path: Path, error: type[Bas
 
 def test_a_file_in_the_way_stays(tmp_path: Path) -> None:
     (tmp_path / "net").write_text("mine")
-    with pytest.raises(InputError, match="is there already"), whole_folder(tmp_path / "net", lambda _: True):
+    with pytest.raises(InputError, match="is there already"), atomic_folder(tmp_path / "net", lambda _: True):
         pass
     assert (tmp_path / "net").read_text() == "mine"
 
@@ -147,5 +147,5 @@ def test_a_file_in_the_way_stays(tmp_path: Path) -> None:
 def test_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with pytest.raises(InputError, match="is there already"), whole_folder(tmp_path / "link", lambda _: True):
+    with pytest.raises(InputError, match="is there already"), atomic_folder(tmp_path / "link", lambda _: True):
         pass

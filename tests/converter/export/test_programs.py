@@ -19,8 +19,8 @@ from converter.export.onnx import OPSET, write_onnx
 from converter.export.program import BATCH, SIZE, Written
 from converter.export.pt2 import write_pt2
 from converter.passes.fold_batch_norm import fold_batch_norm
+from icnet_common.errors import InputError
 from prototxt import bundled_net
-from prototxt.errors import InputError
 
 from ...golden import shared
 from ..test_nets import NETS, seeded_graph

@@ -22,12 +22,22 @@ from converter.export.source.excerpts import Excerpts
 from converter.export.source.layout import INDENT, Operation, call, dict_of, laid_out, list_of, quoted, tuple_of
 from converter.passes.fold_batch_norm import fold_batch_norm
 from converter.passes.upsample_convolution import upsample_convolution
+from icnet_common.errors import InputError
 from prototxt import Params
-from prototxt.errors import InputError
 
 from ...golden import shared
 from ..test_nets import NETS, seeded_graph
-from .nets import FULLY, GRAPHS, convolution, graph_of, icnet_graph, image, inputs_of, layer, outputs_of
+from .nets import (
+    FULLY,
+    GRAPHS,
+    convolution,
+    graph_of,
+    icnet_graph,
+    image,
+    inputs_of,
+    layer,
+    outputs_of,
+)
 
 ROOT = Path(__file__).parents[3]
 ALONE = """

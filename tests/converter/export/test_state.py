@@ -18,9 +18,9 @@ from converter.export.safetensors import METADATA_KEY, load_graph, load_state, s
 from converter.passes.fold_batch_norm import fold_batch_norm
 from converter.passes.strided_shrink import strided_shrink
 from converter.record import net_of
-from prototxt.errors import InputError, WeightsError
+from icnet_common.errors import InputError, WeightsError
 from pytorch_icnet import ICNet, load
-from pytorch_icnet.checkpoints import read_checkpoint
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .nets import BRANCHES, GRAPHS, graph_of, icnet_graph, image, inputs_of, layer, outputs_of
 

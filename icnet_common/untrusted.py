@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from icnet_common.errors import InputError
 
 MAP_FROM = 16 << 20  # bytes; reading a larger file takes longer than walking it, and smaller ones are safer in memory:
 # a mapped file that shrinks kills the process
 
 
-def content_of(path: Path, error: type[InputError], limit: int | None = None) -> memoryview:
+def read_untrusted(path: Path, error: type[InputError], limit: int | None = None) -> memoryview:
     """The bytes of ``path``, read-only: in memory, or mapped from 16 MB on.
 
     Args:

@@ -1,0 +1,1 @@
+"""What well-known errors would do to the figures."""

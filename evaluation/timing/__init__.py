@@ -1,0 +1,1 @@
+"""Benchmarks: forward pass, per layer, and end to end."""

@@ -1,0 +1,1 @@
+"""Data sets: their classes, tables of classes in files, and palettes."""

@@ -1,0 +1,1 @@
+"""Files of weights: reading, telling apart, known ones and where they come from."""

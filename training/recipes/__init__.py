@@ -1,0 +1,1 @@
+"""Recipes of training: what they may say, and those that are bundled."""

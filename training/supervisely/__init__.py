@@ -1,0 +1,1 @@
+"""Training on Supervisely's projects, as its ICNet plugin does."""
