@@ -15,7 +15,7 @@ import torch
 
 from training.build import start
 from training.data import source_of
-from training.log import Log, Row
+from training.log import Row, TrainingLog
 from training.loop import Trainer
 from training.recipes.recipe import read_recipe
 from training.scenes import write_scenes
@@ -24,7 +24,7 @@ SIZE = (257, 513)
 SCENES = 32
 
 
-class Rows(Log):
+class Rows(TrainingLog):
     """Keeps the iterations."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ import torch
 from pytorch_icnet.datasets.palette import IGNORED
 from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 
-from .recipes.recipe import Data
+from .recipes.recipe import DataSection
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -29,7 +29,7 @@ class Augmentation:
         random: False: nothing that is drawn; images are resized alone.
     """
 
-    def __init__(self, options: Data, *, random: bool = True) -> None:
+    def __init__(self, options: DataSection, *, random: bool = True) -> None:
         self.options, self.random = options, random
         self.pixels = NORMALIZATIONS[options.pixels]
 

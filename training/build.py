@@ -154,7 +154,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def prepare_norms(model: Network, mode: str) -> Network:
-    """Batch normalisation as a recipe wants it; see :class:`training.recipes.Model`. "sync" needs several GPUs."""
+    """Batch normalisation as a recipe wants it (``model.batch_norm``). "sync" needs several GPUs."""
     if mode != "sync":
         return model
     converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]

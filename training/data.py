@@ -52,7 +52,7 @@ class Batch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Source:
+class LabelledImages:
     """Images with labels."""
 
     entries: tuple[Entry, ...]
@@ -87,7 +87,7 @@ def source_of(
     split: str = "train",
     table: ClassTable = CITYSCAPES_TABLE,
     label_kind: str | None = None,
-) -> Source:
+) -> LabelledImages:
     """The images of a list; or of a split in a folder, laid out as Cityscapes or as ``images/SPLIT``, ``labels/SPLIT``.
 
     Args:
@@ -111,7 +111,7 @@ def source_of(
     first = images.entries[0]
     if list_file is None and find_label(locate(root, first.label or "")) is None:
         raise InputError(f"{first.label}: no such label below {root}")
-    return Source(images.entries, root, table, label_kind)
+    return LabelledImages(images.entries, root, table, label_kind)
 
 
 def _paired(root: Path, split: str) -> ImageList:
@@ -137,7 +137,7 @@ class Samples(Dataset[Sample]):
         allow_corrupted: so many failures one after another are stood in for.
     """
 
-    def __init__(self, source: Source, augmentation: Augmentation, seed: int, allow_corrupted: int = 0) -> None:
+    def __init__(self, source: LabelledImages, augmentation: Augmentation, seed: int, allow_corrupted: int = 0) -> None:
         self.source, self.augmentation, self.seed = source, augmentation, seed
         self.allow_corrupted = allow_corrupted
         self._epoch, self._order = -1, np.empty(0, np.int64)
@@ -237,7 +237,7 @@ def _start_worker(_: int) -> None:
     torch.set_num_threads(1)
 
 
-class Corrupted:
+class CorruptedSamples:
     """Counts the samples that could not be read.
 
     Args:

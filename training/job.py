@@ -16,8 +16,8 @@ from pytorch_icnet import ICNet
 from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .build import Network, Start
-from .data import Source
-from .log import Log
+from .data import LabelledImages
+from .log import TrainingLog
 from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
 from .prune import kept_channels, pruned, step_rates
 from .recipes.recipe import Recipe
@@ -38,7 +38,7 @@ def run_logged(trainer: Trainer, until: int | None = None) -> None:
     """
     train = trainer.recipe.train
     stop_at = min(until or train.iterations, train.iterations)
-    log = Log(trainer.out if trainer.group.is_main else None, stop_at, trainer.iteration, train.log_every)
+    log = TrainingLog(trainer.out if trainer.group.is_main else None, stop_at, trainer.iteration, train.log_every)
     with Stop() as stop:
         try:
             trainer.run(stop, log, stop_at)
@@ -60,8 +60,8 @@ class Job:
     """
 
     recipe: Recipe
-    source: Source
-    val_source: Source | None = None
+    source: LabelledImages
+    val_source: LabelledImages | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     group: Group = field(default_factory=Group)
     resume: bool = False

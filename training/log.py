@@ -28,7 +28,7 @@ class Row:
     """Seconds of them in which the next batch was not yet there."""
 
 
-class Log:
+class TrainingLog:
     """Writes ``log.csv``, and TensorBoard's files beside it.
 
     Args:

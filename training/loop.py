@@ -21,8 +21,8 @@ from icnet_common.errors import InputError
 from . import build
 from .augment import Augmentation
 from .checkpoint import generators, read_state, restore_generators, write_state, write_weights_file
-from .data import Batch, Corrupted, Numbers, Samples, Source, loader
-from .log import Log, Row
+from .data import Batch, CorruptedSamples, LabelledImages, Numbers, Samples, loader
+from .log import Row, TrainingLog
 from .losses import CascadeLoss
 from .recipes.recipe import Recipe
 from .schedules import schedule_of
@@ -72,17 +72,17 @@ class Trainer:
         self,
         recipe: Recipe,
         begin: build.Start,
-        source: Source,
+        source: LabelledImages,
         out: Path,
         *,
-        val_source: Source | None = None,
+        val_source: LabelledImages | None = None,
         device: torch.device | None = None,
         group: Group | None = None,
     ) -> None:
         self.recipe, self.out, self.val_source = recipe, out, val_source
         self.device, self.group = device or torch.device("cpu"), group or Group()
         self.samples = Samples(source, Augmentation(recipe.data), recipe.train.seed, recipe.data.allow_corrupted)
-        self.corrupted = Corrupted(recipe.data.allow_corrupted)
+        self.corrupted = CorruptedSamples(recipe.data.allow_corrupted)
         self.model = build.prepare_norms(begin.model, recipe.model.batch_norm).to(self.device)
         build.freeze(self.model, recipe.model.freeze)
         self.optimizer = build.optimizer_of(build.parameter_groups(self.model, recipe, begin.new), recipe)
@@ -110,14 +110,14 @@ class Trainer:
         dist.all_reduce(total)
         return total / self.group.size
 
-    def run(self, stop: Stop | None = None, log: Log | None = None, until: int | None = None) -> None:
+    def run(self, stop: Stop | None = None, log: TrainingLog | None = None, until: int | None = None) -> None:
         """Train to the recipe's last iteration, to ``until``, or until ``stop`` is asked for; then the state is saved.
 
         Raises:
             DivergedError: the loss is no number; names the batch. The last checkpoint stays as it was.
             InputError: too many samples cannot be read, or a file cannot be written.
         """
-        train, log = self.recipe.train, log or Log(None)
+        train, log = self.recipe.train, log or TrainingLog(None)
         last = train.iterations if until is None else min(until, train.iterations)
         numbers = Numbers(self.iteration, last, train.batch, train.accumulate, self.group.rank, self.group.size)
         batches: Iterator[Any] = iter(
@@ -209,7 +209,7 @@ class Trainer:
         assert isinstance(self.average.module, build.Network)
         return self.average.module
 
-    def _validate(self, log: Log) -> Validation | None:
+    def _validate(self, log: TrainingLog) -> Validation | None:
         if self.val_source is None:
             return None
         found: Validation = self.group.collective(lambda: validate(self.kept, self.val_source, self.device, self.group))  # type: ignore[arg-type]

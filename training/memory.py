@@ -15,7 +15,7 @@ from icnet_common.errors import InputError
 from pytorch_icnet.weights.known import VARIANTS
 
 from .build import Start, new_net
-from .data import Batch, Source
+from .data import Batch, LabelledImages
 from .loop import Trainer
 from .recipes.recipe import Recipe
 
@@ -71,7 +71,7 @@ def _measure(recipe: Recipe, size: tuple[int, int], batch: int, device: torch.de
         torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device) if gpu else resident("VmRSS")
     begin = Start(new_net(recipe, num_classes).train(), (), ())
-    trainer = Trainer(recipe, begin, Source((), Path()), Path(), device=device)
+    trainer = Trainer(recipe, begin, LabelledImages((), Path()), Path(), device=device)
     generator = torch.Generator().manual_seed(recipe.train.seed)
     images = Batch(
         torch.randn(batch, 3, *size, generator=generator),

@@ -25,7 +25,7 @@ _IMAGE = "data"
 
 
 @dataclass(frozen=True)
-class Channels:
+class ChannelGroup:
     """Channels that one choice prunes: those of one layer, or of several whose outputs are added.
 
     Attributes:
@@ -37,7 +37,7 @@ class Channels:
     readers: tuple[str, ...]
 
 
-def shared_channels(model: ICNet) -> list[Channels]:
+def shared_channels(model: ICNet) -> list[ChannelGroup]:
     """Which convolutions write and read the same channels; followed through the layers of a run without values.
 
     Branches meet where they are added (residual sums, the cascade's fusion, the pyramid), so layers there share their
@@ -69,7 +69,7 @@ def shared_channels(model: ICNet) -> list[Channels]:
         x = torch.empty(1, 3, *_SMALLEST_INPUT, device="meta")
         probe.cascade_scores(x) if model.aux else probe(x)
     return [
-        Channels(tuple(sorted(writers)), tuple(reader for reader, writer in reads.items() if writer in writers))
+        ChannelGroup(tuple(sorted(writers)), tuple(reader for reader, writer in reads.items() if writer in writers))
         for writers in together.subsets()
         if _IMAGE not in writers
     ]

@@ -8,7 +8,7 @@ from typing import Any
 from .recipes import recipe
 
 
-class Schedule(ABC):
+class LearningRateSchedule(ABC):
     """Gives each iteration's rate as a share of the base rate."""
 
     @abstractmethod
@@ -28,7 +28,7 @@ class Schedule(ABC):
         return
 
 
-class Poly(Schedule):
+class Poly(LearningRateSchedule):
     """``(1 - iteration / iterations) ** power``, never below ``minimum``, as Caffe's "poly"; after a linear warm-up.
 
     With a minimum m it is ``(1 - m) (1 - iteration / iterations) ** power + m``, as in mmsegmentation.
@@ -50,7 +50,7 @@ class Constant(Poly):
         super().__init__(1, 0.0, 1.0, warmup)
 
 
-class Plateau(Schedule):
+class Plateau(LearningRateSchedule):
     """Divided by ``divisor`` each time more than ``patience`` validations in a row brought no smaller loss."""
 
     def __init__(self, patience: int, divisor: float, minimum: float = 0.0) -> None:
@@ -75,7 +75,7 @@ class Plateau(Schedule):
         self.best, self.waited, self.current = float(state["best"]), int(state["waited"]), float(state["current"])
 
 
-def schedule_of(recipe: recipe.Recipe) -> Schedule:
+def schedule_of(recipe: recipe.Recipe) -> LearningRateSchedule:
     """The schedule that a recipe names."""
     chosen, base = recipe.schedule, recipe.optimizer.lr
     if chosen.name == "constant":

@@ -14,7 +14,7 @@ from evaluation.run.distributed import Group
 from pytorch_icnet.icnet import legal_sizes
 
 from .build import Network as Trainable
-from .data import Source
+from .data import LabelledImages
 from .losses import CascadeLoss
 
 
@@ -34,7 +34,7 @@ def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
-def validate(model: Trainable, source: Source, device: torch.device, group: Group | None = None) -> Validation:
+def validate(model: Trainable, source: LabelledImages, device: torch.device, group: Group | None = None) -> Validation:
     """Score a net on labelled images as ``icnet-eval`` does, with the net's own protocol and ``input_size``.
 
     Args:

@@ -22,7 +22,7 @@ from ..imaging import png
 from ..imaging.images import TooManyPixels, UnknownFormat, check_image
 from ..supervisely.config import mode_of
 from ..supervisely.meta import Meta, meta_of
-from ..supervisely.modes import Inference, Model
+from ..supervisely.modes import DeployedModel, Inference
 from .bodies import IMAGE, Body, Memory
 from .docs import document
 from .guard import Guard
@@ -81,7 +81,7 @@ _INFERENCE_FORM = {
 }
 
 
-def create_app(model: Model, settings: Settings | None = None) -> FastAPI:
+def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAPI:
     """A server of one network, as an ASGI application.
 
     Args:
@@ -241,7 +241,7 @@ def _accepted(request: Request) -> FormName:
     return "annotation" if JSON in accepted and PNG not in accepted else "labels"
 
 
-def _inference(model: Model, parts: Mapping[str, bytes]) -> Inference:
+def _inference(model: DeployedModel, parts: Mapping[str, bytes]) -> Inference:
     """Raises InputError where ``meta`` or ``mode`` is wrong."""
     data = parse_json(parts["mode"], "mode") if parts.get("mode") else {}
     if isinstance(data, dict):

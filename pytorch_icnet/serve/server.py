@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from icnet_common.errors import InputError
 
-from ..supervisely.modes import Model
+from ..supervisely.modes import DeployedModel
 from .app import create_app
 from .settings import Settings
 
@@ -54,7 +54,7 @@ class Protocol(H11Protocol):
             self.transport.close()
 
 
-def run(model: Model, settings: Settings, host: str, port: int) -> None:
+def run(model: DeployedModel, settings: Settings, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM; then answer what has begun, and end.
 
     Raises:

@@ -17,9 +17,9 @@ from icnet_common.errors import InputError
 from ..imaging import png
 from ..imaging.images import decode_image
 from ..predict import Predictor, Prepared, Scored
-from ..supervisely.annotation import Annotation, Figure, annotation_of, size_of
+from ..supervisely.annotation import Annotation, AnnotationFigure, annotation_of, size_of
 from ..supervisely.meta import Meta
-from ..supervisely.modes import Inference, Model
+from ..supervisely.modes import DeployedModel, Inference
 from ..supervisely.shapes import Bitmap
 
 Bytes = npt.NDArray[np.uint8]
@@ -39,20 +39,20 @@ class Form:
     """How a label map is given back."""
 
     media_type: str
-    encode: Callable[[Bytes, Bytes, Model], bytes]
+    encode: Callable[[Bytes, Bytes, DeployedModel], bytes]
     """Of the image and its label map."""
     summary: str
 
 
-def _labels(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+def _labels(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
     return png.encode(labels)
 
 
-def _colour(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+def _colour(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
     return png.encode(labels, model.predictor.classes.palette)
 
 
-def _overlay(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+def _overlay(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
     colours = model.predictor.classes.palette[labels]
     blended = cv2.addWeighted(rgb, 1 - OPACITY, colours, OPACITY, 0)
     written, data = cv2.imencode(".png", cv2.cvtColor(blended, cv2.COLOR_RGB2BGR))
@@ -61,9 +61,9 @@ def _overlay(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
     return data.tobytes()
 
 
-def _annotation(rgb: Bytes, labels: Bytes, model: Model) -> bytes:
+def _annotation(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
     masks = ((written.title, labels == index) for index, written in sorted(model.classes.items()))
-    figures = tuple(Figure(title, Bitmap.of(mask)) for title, mask in masks if mask.any())
+    figures = tuple(AnnotationFigure(title, Bitmap.of(mask)) for title, mask in masks if mask.any())
     return as_json(Annotation((labels.shape[0], labels.shape[1]), figures).as_data())
 
 
@@ -92,7 +92,7 @@ class Prediction:
         max_pixels: of the image.
     """
 
-    model: Model
+    model: DeployedModel
     data: bytes
     form: Form
     max_pixels: int

@@ -4,14 +4,14 @@ After the documentation of Supervisely's annotation format (developer.supervisel
 supervisely/supervisely 4e06a065f.
 """
 
-from .annotation import Annotation, Figure
+from .annotation import Annotation, AnnotationFigure
 from .config import InferenceConfig, TrainConfig, read_inference_config, read_train_config
 from .meta import Meta, ObjectClass
 from .project import Project, read_project
 
 __all__ = [
     "Annotation",
-    "Figure",
+    "AnnotationFigure",
     "InferenceConfig",
     "Meta",
     "ObjectClass",

@@ -21,9 +21,9 @@ from .shapes import Shape, shape_of
 MAX_BYTES = 128 << 20
 MAX_OBJECTS = 20_000
 MAX_DRAWN = 1 << 32
-"""Normalization in the boxes of all figures of an image together: what drawing them may take."""
+"""Pixels in the boxes of all figures of an image together: what drawing them may take."""
 MAX_COVERED, MAX_MASKS = 16, 1 << 28
-"""Normalization of all bitmaps together: so many times the image's, and in all."""
+"""Pixels of all bitmaps together: so many times the image's, and in all."""
 
 
 class AnnotationError(InputError):
@@ -31,7 +31,7 @@ class AnnotationError(InputError):
 
 
 @dataclass(frozen=True)
-class Figure:
+class AnnotationFigure:
     """An object of an annotation."""
 
     title: str
@@ -61,7 +61,7 @@ class Annotation:
 
     size: tuple[int, int]
     """Height and width."""
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[AnnotationFigure, ...] = ()
     """Later ones lie above earlier ones."""
     tags: tuple[Any, ...] = ()
     """As they stand in the file: names, or objects with a name."""
@@ -71,7 +71,7 @@ class Annotation:
     def tag_names(self) -> tuple[str, ...]:
         return tuple(str(tag.get("name")) if isinstance(tag, Mapping) else str(tag) for tag in self.tags)
 
-    def with_figures(self, figures: Iterable[Figure]) -> Annotation:
+    def with_figures(self, figures: Iterable[AnnotationFigure]) -> Annotation:
         return dataclasses.replace(self, figures=(*self.figures, *figures))
 
     def label_map(self, indices: Mapping[str, int], origin: str, background: int = 0) -> npt.NDArray[np.uint8]:
@@ -114,7 +114,7 @@ class Annotation:
 
 
 @dataclass(frozen=True)
-class Summary:
+class AnnotationSummary:
     """What an annotation says at a glance."""
 
     tags: tuple[str, ...]
@@ -122,11 +122,11 @@ class Summary:
     """How many."""
 
 
-def read_summary(path: str | os.PathLike[str]) -> Summary:
+def read_summary(path: str | os.PathLike[str]) -> AnnotationSummary:
     """Read an annotation without its figures, whose damages are not found. Raises as :func:`read_annotation`."""
     data, origin = read_json(path, MAX_BYTES), os.fspath(path)
     objects, tags = _lists(data, origin)
-    return Summary(Annotation((1, 1), tags=tuple(tags)).tag_names(), len(objects))
+    return AnnotationSummary(Annotation((1, 1), tags=tuple(tags)).tag_names(), len(objects))
 
 
 def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:
@@ -156,7 +156,7 @@ def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
             raise AnnotationError(f"{origin}: object {number} ({title}): {error}") from error
         if shape is not None and shape.name == "bitmap":
             left -= shape.box.height * shape.box.width
-        figures.append(Figure(title, shape, dict(each)))
+        figures.append(AnnotationFigure(title, shape, dict(each)))
     more = {key: value for key, value in data.items() if key not in ("size", "objects", "tags")}
     return Annotation((height, width), tuple(figures), tuple(tags), more)
 

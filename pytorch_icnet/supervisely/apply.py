@@ -14,8 +14,8 @@ from pytorch_icnet.runtime.devices import find_device
 
 from ..imaging.images import read_image
 from .config import read_inference_config
-from .modes import Inference, Region
-from .project import PROBABILITIES, Item, Project, Writer, new_project, read_project
+from .modes import Inference, RegionProbabilities
+from .project import PROBABILITIES, Item, Project, ProjectWriter, new_project, read_project
 from .results import open_model
 
 
@@ -93,7 +93,9 @@ def apply_config(
     return apply(inference, found, output, lambda items: console.progress(items, total=len(found.items)))
 
 
-def _write_probabilities(writer: Writer, item: Item, titles: list[str], regions: list[Region]) -> None:
+def _write_probabilities(
+    writer: ProjectWriter, item: Item, titles: list[str], regions: list[RegionProbabilities]
+) -> None:
     arrays: dict[str, np.ndarray] = {"classes": np.array(titles)}
     for number, region in enumerate(regions):
         box = region.box

@@ -62,7 +62,7 @@ class InputSize:
 
 
 @dataclass(frozen=True)
-class Corrupted:
+class CorruptedLimits:
     """So many different samples may fail to load; others take their place."""
 
     train: int = whole(0)
@@ -72,7 +72,7 @@ class Corrupted:
 @dataclass(frozen=True)
 class SpecialClasses:
     neutral: str | None = text("neutral", null=True)
-    """Normalization of this class are neither learnt from nor measured."""
+    """Pixels of this class are neither learnt from nor measured."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class TrainConfig:
     batch_size: Batches = Batches()
     data_workers: Workers = Workers()
     input_size: InputSize = InputSize()
-    allow_corrupted_samples: Corrupted = Corrupted()
+    allow_corrupted_samples: CorruptedLimits = CorruptedLimits()
     special_classes: SpecialClasses = SpecialClasses()
     epochs: int = whole(2, least=1, most=1_000_000)
     val_every: float = number(1.0, above=0)
@@ -196,7 +196,7 @@ MODES: dict[str, type[Mode]] = {"full_image": Mode, "roi": Roi, "bboxes": Boxes,
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelOptions:
     gpu_device: int = whole(0, most=255)
     min_score_threshold: float | None = share()
     """Taken and without effect, as in the plugin."""
@@ -207,7 +207,7 @@ class InferenceConfig:
     """An inference configuration."""
 
     mode: Mode = Mode()
-    model: Model = Model()
+    model: ModelOptions = ModelOptions()
 
 
 def read_train_config(path: str | os.PathLike[str]) -> TrainConfig:

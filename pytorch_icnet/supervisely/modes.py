@@ -14,7 +14,7 @@ from icnet_common.errors import InputError
 from ..imaging.postprocess import first_maximum
 from ..imaging.windows import Grid
 from ..predict import Predictor
-from .annotation import Annotation, Figure
+from .annotation import Annotation, AnnotationFigure
 from .config import Boxes, Mode, Roi, Sides, Windows
 from .meta import Meta, ObjectClass
 from .shapes import Bitmap, Box, Rectangle
@@ -23,7 +23,7 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-class Region(NamedTuple):
+class RegionProbabilities(NamedTuple):
     """The probabilities of a part of an image."""
 
     box: Box
@@ -41,7 +41,7 @@ class _Seen(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Model:
+class DeployedModel:
     """A network and the classes that it writes."""
 
     predictor: Predictor
@@ -49,7 +49,7 @@ class Model:
     """By the index of their scores. Background, which has none, is never written."""
 
     @classmethod
-    def of(cls, predictor: Predictor) -> Model:
+    def of(cls, predictor: Predictor) -> DeployedModel:
         """With every class of the predictor's table."""
         entries = enumerate(predictor.classes.scored)
         return cls(predictor, {index: ObjectClass(each.name, "bitmap", each.colour) for index, each in entries})
@@ -76,7 +76,7 @@ class Inference:
             names that the project has for something else.
     """
 
-    def __init__(self, mode: Mode, model: Model, meta: Meta, origin: str = "the mode") -> None:
+    def __init__(self, mode: Mode, model: DeployedModel, meta: Meta, origin: str = "the mode") -> None:
         self.mode, self.model = mode, model
         renamed = mode.model_classes
         titles = {each.title: index for index, each in sorted(model.classes.items())}
@@ -98,7 +98,7 @@ class Inference:
             added.append(ObjectClass(mode.class_name, "rectangle"))
         self.meta = meta.with_classes(added, origin)
 
-    def annotate(self, rgb: Bytes, annotation: Annotation) -> tuple[Annotation, list[Region]]:
+    def annotate(self, rgb: Bytes, annotation: Annotation) -> tuple[Annotation, list[RegionProbabilities]]:
         """The annotation with a bitmap per class that was found, above what it had.
 
         Args:
@@ -133,9 +133,9 @@ class Inference:
             seen, frames = [self._look(rgb, whole)], []
         figures = [figure for each in seen for figure in self._figures(each)]
         if getattr(mode, "save", False):
-            figures += [Figure(title, Rectangle(box)) for title, box in frames]
+            figures += [AnnotationFigure(title, Rectangle(box)) for title, box in frames]
         chosen = list(self._written)
-        regions = [Region(each.box, each.scores[chosen]) for each in seen if each.scores is not None]
+        regions = [RegionProbabilities(each.box, each.scores[chosen]) for each in seen if each.scores is not None]
         return annotation.with_figures(figures), regions
 
     def passes(self, annotation: Annotation) -> int:
@@ -164,13 +164,13 @@ class Inference:
         scores = self.model.predictor.sliding(rgb, grid.window, overlap)
         return _Seen(box, first_maximum(scores.transpose(1, 2, 0)), scores)
 
-    def _figures(self, seen: _Seen) -> Iterable[Figure]:
+    def _figures(self, seen: _Seen) -> Iterable[AnnotationFigure]:
         for index, written in self._written.items():
             mask = seen.labels == index
             if mask.any():
-                yield Figure(written.title, Bitmap.of(mask, seen.box.left, seen.box.top))
+                yield AnnotationFigure(written.title, Bitmap.of(mask, seen.box.left, seen.box.top))
 
-    def _boxes(self, mode: Boxes, annotation: Annotation) -> list[tuple[Figure, Box]]:
+    def _boxes(self, mode: Boxes, annotation: Annotation) -> list[tuple[AnnotationFigure, Box]]:
         """The figures that are looked at, with the boxes around them; those outside the image are left out."""
         chosen = []
         for figure in annotation.figures:

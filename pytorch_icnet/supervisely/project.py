@@ -95,7 +95,7 @@ def _inside(root: Path, path: Path) -> Path:
     return path
 
 
-class Writer:
+class ProjectWriter:
     """Fills the folder of a new project. See :func:`new_project`."""
 
     def __init__(self, folder: Path, meta: Meta) -> None:
@@ -127,7 +127,7 @@ class Writer:
 
 
 @contextmanager
-def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[Writer]:
+def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[ProjectWriter]:
     """A project's folder that appears when the block ends without an error.
 
     Raises:
@@ -136,7 +136,7 @@ def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[Writer]:
     with suppress(OSError):
         Path(path).rmdir()  # an empty folder may be given
     with atomic_folder(path, lambda _: False) as folder:
-        yield Writer(folder, meta)
+        yield ProjectWriter(folder, meta)
 
 
 def _write_json(path: Path, data: Any) -> None:

@@ -21,7 +21,7 @@ from ..predict import Predictor
 from ..weights.checkpoints import load
 from .config import InputSize
 from .meta import MAX_META_BYTES, ObjectClass, classes_of
-from .modes import Model
+from .modes import DeployedModel
 
 CONFIG, WEIGHTS = "config.json", "model.pt"
 BACKGROUND = "background"
@@ -29,7 +29,7 @@ BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class PluginCheckpoint:
     """What ``config.json`` says of a checkpoint."""
 
     folder: Path
@@ -76,13 +76,13 @@ class Checkpoint:
         vars(module).update(protocol="supervisely", input_size=self.input_size or module.input_size)
         return module
 
-    def model(self, **options: Any) -> Model:
+    def model(self, **options: Any) -> DeployedModel:
         """The network and its classes; ``options`` go to :class:`pytorch_icnet.predict.Predictor`."""
         module = self.module()
         table = self.table()
         if int(getattr(module, "num_classes", 0)) == table.num_classes:
             options["classes"] = table
-        return Model(Predictor(module, **options), {self.indices[each.title]: each for each in self.classes})
+        return DeployedModel(Predictor(module, **options), {self.indices[each.title]: each for each in self.classes})
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -90,7 +90,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     return (Path(path) / CONFIG).is_file()
 
 
-def read_checkpoint_folder(folder: str | os.PathLike[str]) -> Checkpoint:
+def read_checkpoint_folder(folder: str | os.PathLike[str]) -> PluginCheckpoint:
     """The checkpoint in a folder; its weights are read later.
 
     Raises:
@@ -112,10 +112,10 @@ def read_checkpoint_folder(folder: str | os.PathLike[str]) -> Checkpoint:
     settings = data.get("settings") or {}
     if not isinstance(settings, Mapping):
         raise InputError(f"{path}: settings are {shown(settings)}; expected an object with keys")
-    return Checkpoint(Path(folder), settings, classes, dict(indices))
+    return PluginCheckpoint(Path(folder), settings, classes, dict(indices))
 
 
-def write_checkpoint_folder(checkpoint: Checkpoint, state: Mapping[str, torch.Tensor]) -> None:
+def write_checkpoint_folder(checkpoint: PluginCheckpoint, state: Mapping[str, torch.Tensor]) -> None:
     """Write a checkpoint and its weights; the folder appears whole or not at all, in place of an older one."""
     data = {
         "settings": checkpoint.settings,
@@ -127,7 +127,7 @@ def write_checkpoint_folder(checkpoint: Checkpoint, state: Mapping[str, torch.Te
         torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / WEIGHTS)
 
 
-def open_model(weights: str | os.PathLike[str], **options: Any) -> Model:
+def open_model(weights: str | os.PathLike[str], **options: Any) -> DeployedModel:
     """A model from a checkpoint folder, or from any file that :func:`pytorch_icnet.load` takes.
 
     Args:
@@ -139,4 +139,4 @@ def open_model(weights: str | os.PathLike[str], **options: Any) -> Model:
     """
     if Path(weights).is_dir():
         return read_checkpoint_folder(weights).model(**options)
-    return Model.of(Predictor(weights, **options))
+    return DeployedModel.of(Predictor(weights, **options))

@@ -25,7 +25,7 @@ _MAX_POINTS = 1 << 20
 
 @dataclass(frozen=True)
 class Box:
-    """Normalization from ``left`` to ``right`` and from ``top`` to ``bottom``, both inside."""
+    """Pixels from ``left`` to ``right`` and from ``top`` to ``bottom``, both inside."""
 
     left: int
     top: int
@@ -156,7 +156,7 @@ class Rectangle(Shape):
 
 
 @dataclass(frozen=True, eq=False)
-class Line(Shape):
+class Polyline(Shape):
     """A line of one pixel's width; of one point, a pixel."""
 
     points: Points
@@ -203,7 +203,7 @@ def shape_of(data: Mapping[str, Any], kind: str | None, max_pixels: int) -> Shap
         corners = _points(points.get("exterior"), 2, 2)
         return Rectangle(_around(corners))
     if kind in ("line", "point"):
-        return Line(_points(points.get("exterior"), 1))
+        return Polyline(_points(points.get("exterior"), 1))
     if kind in ("polygon", "bitmap", "any", None):
         return Polygon((_part(points),))
     return None

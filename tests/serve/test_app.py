@@ -17,7 +17,7 @@ from pytorch_icnet.predict import Predictor
 from pytorch_icnet.serve.app import create_app
 from pytorch_icnet.serve.settings import Settings
 from pytorch_icnet.serve.worker import Busy, Worker
-from pytorch_icnet.supervisely.modes import Model
+from pytorch_icnet.supervisely.modes import DeployedModel
 
 from ..nets import seeded
 from .running import INPUT_SIZE, as_png, image, label_map
@@ -49,7 +49,7 @@ def predictor() -> Gated:
 
 @contextmanager
 def asking(predictor: Predictor, **settings: Any) -> Iterator[TestClient]:
-    with TestClient(create_app(Model.of(predictor), Settings(**settings))) as client:
+    with TestClient(create_app(DeployedModel.of(predictor), Settings(**settings))) as client:
         while client.get("/readyz").status_code != 200:
             time.sleep(0.01)
         yield client
@@ -115,7 +115,7 @@ def _latin(headers: dict[str, str]) -> dict[str, Any]:
 
 
 def test_names_of_the_server(predictor: Gated) -> None:
-    with TestClient(create_app(Model.of(predictor), Settings(hosts=("here", "[::1]")))) as client:
+    with TestClient(create_app(DeployedModel.of(predictor), Settings(hosts=("here", "[::1]")))) as client:
         for host, status in (("here", 200), ("HERE:80", 200), ("[::1]:8000", 200), ("there", 421), ("", 421)):
             assert client.get("/healthz", headers={"Host": host}).status_code == status, host
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from pytorch_icnet import ICNet
 from pytorch_icnet.supervisely.meta import ObjectClass
-from pytorch_icnet.supervisely.results import Checkpoint, write_checkpoint_folder
+from pytorch_icnet.supervisely.results import PluginCheckpoint, write_checkpoint_folder
 
 from ..nets import seeded
 
@@ -94,11 +94,11 @@ def net(num_classes: int = 4) -> ICNet:
     return model
 
 
-def write_checkpoint(folder: Path) -> Checkpoint:
+def write_checkpoint(folder: Path) -> PluginCheckpoint:
     """A checkpoint folder with background and the project's three classes."""
     torch.manual_seed(0)
     classes = tuple(ObjectClass(title, "bitmap", (number, 5, 7)) for number, title in enumerate(("car", "road", "sky")))
     settings = {"input_size": {"width": 97, "height": 65}}
-    checkpoint = Checkpoint(folder, settings, classes, {"car": 1, "road": 2, "sky": 3})
+    checkpoint = PluginCheckpoint(folder, settings, classes, {"car": 1, "road": 2, "sky": 3})
     write_checkpoint_folder(checkpoint, net().state_dict())
     return checkpoint

@@ -21,7 +21,7 @@ from PIL import Image
 from icnet_common.errors import InputError
 from pytorch_icnet.imaging import png
 from pytorch_icnet.supervisely import bitmap as bitmaps
-from pytorch_icnet.supervisely.annotation import Annotation, Figure, annotation_of
+from pytorch_icnet.supervisely.annotation import Annotation, AnnotationFigure, annotation_of
 from pytorch_icnet.supervisely.meta import Meta, ObjectClass, meta_of
 from pytorch_icnet.supervisely.project import Item, new_project, read_project
 from pytorch_icnet.supervisely.shapes import Bitmap, Polygon, Rectangle
@@ -112,7 +112,7 @@ def test_new_figures_are_written_as_they_are_read() -> None:
         Polygon(((exterior, ()), (exterior + 20, ()))),
         Rectangle(Bitmap.of(np.ones((3, 5), bool), 2, 2).box),
     ]
-    made = Annotation((64, 96), tuple(Figure("sky", shape) for shape in shapes))
+    made = Annotation((64, 96), tuple(AnnotationFigure("sky", shape) for shape in shapes))
     again = annotation_of(json.loads(json.dumps(made.as_data())), KNOWN, "a.json")
     assert (again.label_map(INDICES, "a") == made.label_map(INDICES, "a")).all()
     assert [figure.shape.as_data() for figure in again.figures if figure.shape] == [s.as_data() for s in shapes]

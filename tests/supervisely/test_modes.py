@@ -16,7 +16,7 @@ from pytorch_icnet.predict.cli import main as predict_main
 from pytorch_icnet.supervisely.annotation import Annotation
 from pytorch_icnet.supervisely.cli import main
 from pytorch_icnet.supervisely.config import Sides, mode_of
-from pytorch_icnet.supervisely.modes import Inference, Model, inner, outer
+from pytorch_icnet.supervisely.modes import DeployedModel, Inference, inner, outer
 from pytorch_icnet.supervisely.project import Project, read_project
 from pytorch_icnet.supervisely.results import read_checkpoint_folder
 from pytorch_icnet.supervisely.shapes import Box
@@ -37,11 +37,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Model:
+def model(folder: Path) -> DeployedModel:
     return read_checkpoint_folder(folder).model(device="cpu", backend="eager")
 
 
-def run(project: Project, model: Model, **mode: Any) -> tuple[Inference, Annotation, Annotation, Any]:
+def run(project: Project, model: DeployedModel, **mode: Any) -> tuple[Inference, Annotation, Annotation, Any]:
     inference = Inference(mode_of(mode, "c"), model, project.meta)
     item = project.items[0]
     rgb, before = read_image(item.image), item.read(project.meta)
@@ -57,7 +57,7 @@ def drawn(after: Annotation, before: Annotation, suffix: str = "_icnet") -> Any:
     return added.label_map(indices, "a")
 
 
-def test_full_image(project: Project, model: Model) -> None:
+def test_full_image(project: Project, model: DeployedModel) -> None:
     inference, before, after, regions = run(project, model)
     labels = model.predictor.labels(read_image(project.items[0].image))
     assert len(np.unique(labels)) > 2 and (drawn(after, before) == labels).all()
@@ -65,13 +65,13 @@ def test_full_image(project: Project, model: Model) -> None:
     assert titles == ["sky", "road", "car", "neutral", "car_icnet", "road_icnet", "sky_icnet"] and regions == []
 
 
-def test_the_plugins_arithmetic_is_used(project: Project, model: Model) -> None:
+def test_the_plugins_arithmetic_is_used(project: Project, model: DeployedModel) -> None:
     """OpenCV's cubic resize overshoots, which no other rule does."""
     probabilities = model.predictor.probabilities(read_image(project.items[0].image))
     assert model.predictor.recipe.__class__.__name__ == "SuperviselyRecipe" and probabilities.min() < 0
 
 
-def test_only_some_classes_under_other_names(project: Project, model: Model) -> None:
+def test_only_some_classes_under_other_names(project: Project, model: DeployedModel) -> None:
     chosen = {"save_classes": ["road"], "add_suffix": "_x"}
     inference, before, after, regions = run(project, model, model_classes=chosen, save_probabilities=True)
     labels = model.predictor.labels(read_image(project.items[0].image))
@@ -79,7 +79,7 @@ def test_only_some_classes_under_other_names(project: Project, model: Model) -> 
     assert inference.titles() == ["road_x"] and regions[0].probabilities.shape == (1, 64, 96)
 
 
-def test_roi(project: Project, model: Model) -> None:
+def test_roi(project: Project, model: DeployedModel) -> None:
     bounds = {"left": "10px", "top": "25%", "right": "3px", "bottom": "0px"}
     inference, before, after, _ = run(project, model, name="roi", bounds=bounds, save=True, class_name="part")
     rgb = read_image(project.items[0].image)
@@ -94,7 +94,7 @@ def test_roi(project: Project, model: Model) -> None:
         run(project, model, name="roi", bounds={"left": "50px", "right": "50%"})
 
 
-def test_bboxes(project: Project, model: Model) -> None:
+def test_bboxes(project: Project, model: DeployedModel) -> None:
     padding = {"left": "50%", "top": "2px", "right": "-1px", "bottom": "500px"}
     mode = {"name": "bboxes", "from_classes": ["car"], "padding": padding, "save": True, "save_probabilities": True}
     inference, before, after, regions = run(project, model, **mode)
@@ -109,7 +109,7 @@ def test_bboxes(project: Project, model: Model) -> None:
     assert new is not None and new.shape == "rectangle" and [region.box for region in regions] == [box]
 
 
-def test_sliding_window(project: Project, model: Model) -> None:
+def test_sliding_window(project: Project, model: DeployedModel) -> None:
     mode = {"name": "sliding_window", "window": {"width": 50, "height": 40}, "min_overlap": {"x": 10, "y": 5}}
     _, before, after, regions = run(project, model, **mode, save=True, save_probabilities=True)
     rgb = read_image(project.items[0].image)
@@ -128,7 +128,7 @@ def test_sliding_window(project: Project, model: Model) -> None:
     assert (drawn(kept, before) != mean.argmax(0)).mean() < 0.001
 
 
-def test_a_window_larger_than_the_image_is_the_image(project: Project, model: Model) -> None:
+def test_a_window_larger_than_the_image_is_the_image(project: Project, model: DeployedModel) -> None:
     mode = {"name": "sliding_window", "window": {"width": 500, "height": 400}, "min_overlap": {"x": 200, "y": 300}}
     _, before, after, _ = run(project, model, **mode)
     assert (drawn(after, before) == model.predictor.labels(read_image(project.items[0].image))).all()
@@ -143,12 +143,12 @@ def test_a_window_larger_than_the_image_is_the_image(project: Project, model: Mo
         ({"model_classes": {"add_suffix": ""}}, "the class 'car' is there already, for rectangle"),
     ],
 )
-def test_modes_that_do_not_fit(project: Project, model: Model, mode: dict[str, Any], message: str) -> None:
+def test_modes_that_do_not_fit(project: Project, model: DeployedModel, mode: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         Inference(mode_of(mode, "c"), model, project.meta)
 
 
-def test_an_annotation_of_another_size_is_refused(project: Project, model: Model) -> None:
+def test_an_annotation_of_another_size_is_refused(project: Project, model: DeployedModel) -> None:
     inference = Inference(mode_of({}, "c"), model, project.meta)
     with pytest.raises(InputError, match="the image is 8x8, its annotation 64x96"):
         inference.annotate(np.zeros((8, 8, 3), np.uint8), Annotation((64, 96)))
@@ -164,7 +164,7 @@ def command(*arguments: object) -> Result:
     return CliRunner().invoke(main, [*map(str, arguments), "--device", "cpu", "--backend", "eager"])
 
 
-def test_command(project: Project, folder: Path, model: Model, tmp_path: Path) -> None:
+def test_command(project: Project, folder: Path, model: DeployedModel, tmp_path: Path) -> None:
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"model": {}, "mode": {"name": "full_image", "save_probabilities": True}}))
     done = command(config, "--weights", folder, "--project", project.root, "--output", tmp_path / "q")

@@ -12,10 +12,10 @@ from torch import nn
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from training import build
-from training.recipes.recipe import Model, Optimizer, Recipe, read_recipe
+from training.recipes.recipe import ModelSection, OptimizerSection, Recipe, read_recipe
 
 DEMO = Path(__file__).parents[2] / "demo" / "icnet_demo.caffemodel"
-RECIPE = Recipe(model=Model(width=0.1))
+RECIPE = Recipe(model=ModelSection(width=0.1))
 
 
 def test_a_new_net_is_seeded() -> None:
@@ -63,7 +63,9 @@ def test_frozen_layers_stay() -> None:
     assert not any(m.training for m in model.modules() if isinstance(m, nn.BatchNorm2d))
 
 
-def groups_of(model: nn.Module, optimizer: Optimizer, new: tuple[str, ...] = ()) -> dict[tuple[float, float], int]:
+def groups_of(
+    model: nn.Module, optimizer: OptimizerSection, new: tuple[str, ...] = ()
+) -> dict[tuple[float, float], int]:
     groups = build.parameter_groups(model, dataclasses.replace(RECIPE, optimizer=optimizer), new)
     found = {}
     for group in groups:
@@ -79,10 +81,13 @@ def test_parameter_groups() -> None:
     total = sum(p.numel() for p in model.parameters())
     heads = sum(p.numel() for name in build.HEADS for p in model.get_submodule(name).parameters())
     weights = sum(m.weight.numel() for m in model.modules() if isinstance(m, nn.Conv2d))
-    assert groups_of(model, Optimizer()) == {(0.01, 1e-4): total}
-    ten = groups_of(model, Optimizer(new_lr_factor=10.0), build.HEADS)
+    assert groups_of(model, OptimizerSection()) == {(0.01, 1e-4): total}
+    ten = groups_of(model, OptimizerSection(new_lr_factor=10.0), build.HEADS)
     assert ten == {(0.01, 1e-4): total - heads, (0.1, 1e-4): heads}
-    assert groups_of(model, Optimizer(decay_norms=False)) == {(0.01, 1e-4): weights, (0.01, 0.0): total - weights}
+    assert groups_of(model, OptimizerSection(decay_norms=False)) == {
+        (0.01, 1e-4): weights,
+        (0.01, 0.0): total - weights,
+    }
 
 
 def test_merged_weights_learn_biases(tmp_path: Path) -> None:

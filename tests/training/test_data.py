@@ -14,11 +14,11 @@ from icnet_common.errors import InputError
 from pytorch_icnet.imaging.images import write_label_map
 from pytorch_icnet.imaging.normalization import CAFFE
 from training.augment import Augmentation, distort
-from training.data import Corrupted, Numbers, Sample, Samples, collate, loader, source_of
-from training.recipes.recipe import Data
+from training.data import CorruptedSamples, Numbers, Sample, Samples, collate, loader, source_of
+from training.recipes.recipe import DataSection
 from training.scenes import write_scenes
 
-OPTIONS = Data(crop=(65, 97), scale=(0.5, 2.0), workers=0)
+OPTIONS = DataSection(crop=(65, 97), scale=(0.5, 2.0), workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def samples_of(root: Path, options: Data = OPTIONS, seed: int = 3) -> Samples:
+def samples_of(root: Path, options: DataSection = OPTIONS, seed: int = 3) -> Samples:
     return Samples(source_of(root), Augmentation(options), seed, options.allow_corrupted)
 
 
@@ -149,7 +149,7 @@ def test_damaged_samples_are_stood_in_for_and_named(tmp_path: Path) -> None:
     batch = collate([samples[n] for n in range(4)])
     assert len(batch.failures) >= 1 and all(str(image) in failure for failure in batch.failures)
     assert all(not image.name.endswith(name.rpartition("/")[2]) for name in batch.names)
-    noted = Corrupted(1)
+    noted = CorruptedSamples(1)
     assert len(noted.note(batch.failures)) == 1 and noted.note(batch.failures) == []
     with pytest.raises(InputError, match="cannot be read, more than") as caught:
         noted.note(["other.png: damaged"])

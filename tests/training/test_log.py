@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from training.log import Log, Row
+from training.log import Row, TrainingLog
 from training.validate import Validation
 
 
 def written(folder: Path, first: int, last: int) -> None:
-    log = Log(folder, total=last, first=first, every=2)
+    log = TrainingLog(folder, total=last, first=first, every=2)
     for iteration in range(first + 1, last + 1):
         log.step(Row(iteration, 1 / iteration, 0.01 * iteration, 0.2, 0.01 * iteration))
     log.validation(last, Validation(0.25 + last / 100, 0.875, 1.5))

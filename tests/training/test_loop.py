@@ -18,7 +18,7 @@ from pytorch_icnet import load
 from training.build import start
 from training.checkpoint import read_state
 from training.data import Batch, source_of
-from training.log import Log
+from training.log import TrainingLog
 from training.loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, DivergedError, Trainer
 from training.recipes.recipe import Recipe, recipe_of
 from training.scenes import write_scenes
@@ -86,14 +86,14 @@ def test_a_batch_overfits(root: Path, tmp_path: Path) -> None:
 def test_resumed_training_is_the_same_bit_for_bit(root: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     chosen = recipe(**options)
     whole = trainer(root, tmp_path / "whole", chosen)
-    whole.run(log=Log(tmp_path / "whole", every=1, tensorboard=False))
+    whole.run(log=TrainingLog(tmp_path / "whole", every=1, tensorboard=False))
     begun = trainer(root, tmp_path / "parts", chosen)
-    begun.run(log=Log(tmp_path / "parts", every=1, tensorboard=False), until=3)
+    begun.run(log=TrainingLog(tmp_path / "parts", every=1, tensorboard=False), until=3)
     torch.manual_seed(99)
     later = trainer(root, tmp_path / "parts", chosen)
     later.resume(tmp_path / "parts" / LAST)
     assert later.iteration == 3
-    later.run(log=Log(tmp_path / "parts", first=3, every=1, tensorboard=False))
+    later.run(log=TrainingLog(tmp_path / "parts", first=3, every=1, tensorboard=False))
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole") and len(losses(tmp_path / "whole")) == 6
     for key, value in whole.kept.state_dict().items():
         assert torch.equal(value, later.kept.state_dict()[key]), key
@@ -123,7 +123,7 @@ def test_steps_against_their_closed_form(root: Path, tmp_path: Path) -> None:
 
 def test_validation_keeps_the_best(root: Path, tmp_path: Path) -> None:
     training = trainer(root, tmp_path, recipe(train={"iterations": 4, "validate_every": 2}), val_source=True)
-    log = Log(tmp_path, every=1, tensorboard=False)
+    log = TrainingLog(tmp_path, every=1, tensorboard=False)
     training.run(log=log)
     with (tmp_path / "log.csv").open(newline="") as stream:
         found = [float(row["mean_iou"]) for row in csv.DictReader(stream) if row["mean_iou"]]

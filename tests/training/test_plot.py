@@ -8,14 +8,14 @@ import pytest
 from click.testing import CliRunner
 
 from icnet_common.errors import InputError
-from training.log import Log, Row
+from training.log import Row, TrainingLog
 from training.plot import draw, main, read_curves
 from training.validate import Validation
 
 
 @pytest.fixture()
 def log(tmp_path: Path) -> Path:
-    written = Log(tmp_path, every=1, tensorboard=False)
+    written = TrainingLog(tmp_path, every=1, tensorboard=False)
     for iteration in range(1, 5):
         written.step(Row(iteration, 2 / iteration, 0.1, 0.5, 0.0))
     written.validation(4, Validation(0.25, 0.75, 1.5))

@@ -16,7 +16,7 @@ from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.icnet import ICNet
 from pytorch_icnet.supervisely.config import TrainConfig, train_config_of
 from pytorch_icnet.supervisely.project import Project, read_project
-from pytorch_icnet.supervisely.results import Checkpoint, read_checkpoint_folder, write_checkpoint_folder
+from pytorch_icnet.supervisely.results import PluginCheckpoint, read_checkpoint_folder, write_checkpoint_folder
 from pytorch_icnet.variants.semseg import SemSegICNet
 from pytorch_icnet.weights.checkpoints import load
 from training.cli import main
@@ -56,7 +56,7 @@ def run(root: Path, out: Path, settings: dict[str, Any], *options: object) -> Re
 
 def table(project: Project, indices: dict[str, int]) -> ClassTable:
     classes = tuple(each for each in project.meta.classes if each.title in indices)
-    return Checkpoint(Path(), {}, classes, indices).table()
+    return PluginCheckpoint(Path(), {}, classes, indices).table()
 
 
 def test_recipe() -> None:
@@ -213,7 +213,7 @@ def test_continue_training_keeps_the_order_of_the_classes(project: Project, tmp_
     run(project.root, tmp_path / "a", {**SMALL, "epochs": 1})
     old = read_checkpoint_folder(tmp_path / "a" / "00000000")
     order = {"sky": 1, "road": 2, "car": 3}
-    turned = Checkpoint(tmp_path / "turned", old.settings, old.classes, order)
+    turned = PluginCheckpoint(tmp_path / "turned", old.settings, old.classes, order)
     write_checkpoint_folder(turned, torch.load(old.weights, weights_only=True))
     settings = {**SMALL, "epochs": 1, "weights_init_type": "continue_training", "lr": 1e-12}
     done = run(project.root, tmp_path / "b", settings, "--weights", turned.folder)
@@ -260,7 +260,7 @@ def test_wrong_use(
 
 
 def test_other_classes_cannot_be_continued(project: Project) -> None:
-    old = Checkpoint(Path("old"), {}, (), {"car": 1, "tree": 2})
+    old = PluginCheckpoint(Path("old"), {}, (), {"car": 1, "tree": 2})
     with pytest.raises(InputError, match="classes are not those of old: without tree and with road, sky"):
         class_indices(config(), project.meta, old)
 
@@ -293,6 +293,6 @@ def test_the_plugins_net_takes_its_weights(tmp_path: Path) -> None:
     assert isinstance(biased, SemSegICNet) and not biased.batch_norm
     with pytest.raises(InputError, match="use_batchnorm of the configuration says that"):
         recipe_for(without, 4, changes=["model.batch_norm=none"])
-    checkpoint = Checkpoint(tmp_path / "c", {"input_size": full["input_size"]}, (), {"a": 1})
+    checkpoint = PluginCheckpoint(tmp_path / "c", {"input_size": full["input_size"]}, (), {"a": 1})
     write_checkpoint_folder(checkpoint, state)
     assert isinstance(read_checkpoint_folder(tmp_path / "c").module(), SemSegICNet)

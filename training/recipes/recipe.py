@@ -44,7 +44,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelSection:
     network: str = "icnet"
     width: float = 1.0
     """Factor on the channels of a net that starts without weights."""
@@ -58,7 +58,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Data:
+class DataSection:
     pixels: str = "caffe"
     """See :data:`pytorch_icnet.imaging.normalization.NORMALIZATIONS`; "caffe" is BGR minus the mean."""
     resize: tuple[int, int] | None = None
@@ -82,7 +82,7 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Loss:
+class LossSection:
     weights: tuple[float, ...] = CASCADE_WEIGHTS
     """Of the branches, the finest first."""
     compare: str = "labels"
@@ -96,7 +96,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class OptimizerSection:
     name: str = "sgd"
     lr: float = 0.01
     momentum: float = 0.9
@@ -113,7 +113,7 @@ class Optimizer:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class ScheduleSection:
     name: str = "poly"
     power: float = 0.9
     min_lr: float = 0.0
@@ -126,7 +126,7 @@ class Schedule:
 
 
 @dataclass(frozen=True)
-class Train:
+class TrainSection:
     iterations: int = 30_000
     batch: int = 16
     """Images per step, of all processes and accumulated passes together."""
@@ -145,12 +145,12 @@ class Train:
 class Recipe:
     source: str = ""
     """Where the values come from."""
-    model: Model = field(default_factory=Model)
-    data: Data = field(default_factory=Data)
-    loss: Loss = field(default_factory=Loss)
-    optimizer: Optimizer = field(default_factory=Optimizer)
-    schedule: Schedule = field(default_factory=Schedule)
-    train: Train = field(default_factory=Train)
+    model: ModelSection = field(default_factory=ModelSection)
+    data: DataSection = field(default_factory=DataSection)
+    loss: LossSection = field(default_factory=LossSection)
+    optimizer: OptimizerSection = field(default_factory=OptimizerSection)
+    schedule: ScheduleSection = field(default_factory=ScheduleSection)
+    train: TrainSection = field(default_factory=TrainSection)
 
     def as_data(self) -> dict[str, Any]:
         """For files: what :func:`recipe_of` takes."""

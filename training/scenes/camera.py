@@ -18,7 +18,7 @@ NEAR = 0.8
 
 
 @dataclass(frozen=True)
-class Camera:
+class PinholeCamera:
     """A camera that looks along the street.
 
     Attributes:
@@ -48,7 +48,7 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Frame:
+class Pose:
     """Where an object stands, and where it is heading.
 
     Attributes:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
 
-from .camera import Camera
+from .camera import PinholeCamera
 from .colours import Colour, scaled
 
 Vector = tuple[float, float, float]
@@ -60,7 +60,7 @@ class Canvas:
         classes: the trainId of each object; object 0 is void.
     """
 
-    def __init__(self, size: tuple[int, int], camera: Camera, light: Light) -> None:
+    def __init__(self, size: tuple[int, int], camera: PinholeCamera, light: Light) -> None:
         self.camera, self.light = camera, light
         self.rgb = np.zeros((*size, 3), np.uint8)
         self.objects = np.zeros(size, np.uint16)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .camera import Frame
+from .camera import Pose
 from .canvas import Canvas, Vector
 from .colours import Colour, chosen, scaled
 
@@ -21,10 +21,10 @@ BIKE_PAINTS: tuple[Colour, ...] = ((150, 30, 32), (30, 60, 120), (30, 32, 34), (
 RUBBER: Colour = (26, 26, 28)
 
 
-class Metric:
+class BodyShape:
     """A person's colours and size, and where the joints are."""
 
-    def __init__(self, canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+    def __init__(self, canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
         self.canvas, self.frame = canvas, frame
         self.size = float(rng.uniform(0.9, 1.06)) if rng.random() > 0.1 else float(rng.uniform(0.6, 0.75))
         self.coat, self.trousers = chosen(rng, CLOTHES), chosen(rng, TROUSERS)
@@ -45,9 +45,9 @@ class Metric:
         self.canvas.balls([self.at(x, y + 0.07, z - 0.01)], [0.09 * self.size], [top], marked=False)
 
 
-def person(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def person(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """Somebody who walks along z, or stands."""
-    figure = Metric(canvas, rng, frame)
+    figure = BodyShape(canvas, rng, frame)
     step = float(rng.uniform(0.0, 0.32)) * (1 if rng.random() < 0.5 else -1)
     canvas.shadow(frame.world([(-0.3, 0.0, -0.2), (0.3, 0.0, -0.2), (0.3, 0.0, 0.3), (-0.3, 0.0, 0.3)]), 0.45)
     canvas.begin("person")
@@ -71,7 +71,7 @@ def person(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
         figure.limb((0.3, 0.85, 0.0), (0.3, 0.68, 0.0), 0.24, chosen(rng, CLOTHES))
 
 
-def bicycle(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def bicycle(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A bicycle, heading along z, on its own."""
     _ground_shadow(canvas, frame, 1.75)
     canvas.begin("bicycle")
@@ -88,7 +88,7 @@ def bicycle(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     _rod(canvas, frame, (-0.16, 0.3, 0.82), (0.16, 0.3, 0.82), 0.05, RUBBER)
 
 
-def motorcycle(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def motorcycle(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A motorcycle or a scooter, heading along z, on its own."""
     _ground_shadow(canvas, frame, 2.1)
     canvas.begin("motorcycle")
@@ -107,13 +107,13 @@ def motorcycle(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     _rod(canvas, frame, (0.2, 0.3, 0.2), (0.2, 0.32, 0.9), 0.1, (140, 142, 146))
 
 
-def cyclist(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def cyclist(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A bicycle with its rider."""
     bicycle(canvas, rng, frame)
     _rider(canvas, rng, frame, seat=(0.62, 0.98), hands=(1.14, 1.1), feet=(0.82, 0.28), helmet=bool(rng.random() < 0.5))
 
 
-def motorcyclist(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def motorcyclist(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A motorcycle with its rider."""
     motorcycle(canvas, rng, frame)
     _rider(canvas, rng, frame, seat=(0.68, 0.92), hands=(1.32, 1.08), feet=(0.95, 0.32), helmet=True)
@@ -122,7 +122,7 @@ def motorcyclist(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None
 def _rider(
     canvas: Canvas,
     rng: np.random.Generator,
-    frame: Frame,
+    frame: Pose,
     *,
     seat: tuple[float, float],
     hands: tuple[float, float],
@@ -131,7 +131,7 @@ def _rider(
 ) -> None:
     """Somebody on a saddle; seat, hands and feet are (z, y)."""
     canvas.begin("rider")
-    figure = Metric(canvas, rng, frame)
+    figure = BodyShape(canvas, rng, frame)
     figure.size = 1.0
     hip, shoulder = (seat[0], seat[1]), (seat[0] + 0.26, seat[1] + 0.5)
     turn = float(rng.uniform(-0.12, 0.12))
@@ -150,7 +150,7 @@ def _rider(
     figure.head((0.0, shoulder[1] + 0.25, shoulder[0] + 0.1), chosen(rng, BIKE_PAINTS) if helmet else figure.hair)
 
 
-def _wheel(canvas: Canvas, frame: Frame, centre: Vector, radius: float, width: float) -> None:
+def _wheel(canvas: Canvas, frame: Pose, centre: Vector, radius: float, width: float) -> None:
     """A wheel in the plane of y and z; between the spokes shows the colour that was there, under the wheel's label."""
     angles = np.arange(16) * (2 * math.pi / 16)
     rim = np.stack([np.zeros(16), centre[1] + radius * np.cos(angles), centre[2] + radius * np.sin(angles)], axis=1)
@@ -171,10 +171,10 @@ def _pixel(canvas: Canvas, point: Vector) -> tuple[int, int]:
     return min(height - 1, max(0, round(row))), min(width - 1, max(0, round(column)))
 
 
-def _rod(canvas: Canvas, frame: Frame, start: Vector, end: Vector, width: float, colour: Colour) -> None:
+def _rod(canvas: Canvas, frame: Pose, start: Vector, end: Vector, width: float, colour: Colour) -> None:
     a, b = frame.world([start, end]).tolist()
     canvas.limb((a[0], a[1], a[2]), (b[0], b[1], b[2]), width, colour)
 
 
-def _ground_shadow(canvas: Canvas, frame: Frame, length: float) -> None:
+def _ground_shadow(canvas: Canvas, frame: Pose, length: float) -> None:
     canvas.shadow(frame.world([(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.3, 0.0, length), (-0.3, 0.0, length)]), 0.45)

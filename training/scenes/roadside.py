@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Frame
+from .camera import Pose
 from .canvas import Canvas
 from .colours import Colour, scaled, varied
 from .solid import Prism, rectangle
@@ -32,7 +32,7 @@ def house(
     canvas.begin("building")
     colour, roof = varied(rng, PLASTER), varied(rng, ROOFS)
     half, depth = (x1 - x0) / 2, far - near
-    frame = Frame((x0 + x1) / 2, near)
+    frame = Pose((x0 + x1) / 2, near)
     body = Prism(canvas, frame, rectangle(0.0, 0.0, depth, height), lambda _: half)
     body.draw(colour)
     if rng.random() < 0.55:
@@ -90,7 +90,7 @@ def wall(canvas: Canvas, rng: np.random.Generator, x: float, near: float, far: f
     """A wall of stones or concrete along the street, with joints and a cap."""
     canvas.begin("wall")
     height, colour = float(rng.uniform(1.5, 2.8)), varied(rng, STONE)
-    body = Prism(canvas, Frame(x, near), rectangle(0.0, 0.0, far - near, height), lambda _: 0.15)
+    body = Prism(canvas, Pose(x, near), rectangle(0.0, 0.0, far - near, height), lambda _: 0.15)
     body.draw(colour)
     joint = scaled(colour, 0.78)
     course = 0.35 if rng.random() < 0.6 else 0.9

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Camera
+from .camera import PinholeCamera
 from .canvas import Canvas, Light
 from .finish import finish
 from .street import paint
@@ -44,9 +44,9 @@ def scene(
     return canvas.rgb, canvas.label()
 
 
-def _camera(rng: np.random.Generator, size: tuple[int, int]) -> Camera:
+def _camera(rng: np.random.Generator, size: tuple[int, int]) -> PinholeCamera:
     height, width = size
-    return Camera(
+    return PinholeCamera(
         focal=width * float(rng.uniform(0.85, 1.0)),
         centre=width * float(rng.uniform(0.44, 0.56)),
         horizon=height * float(rng.uniform(0.40, 0.47)),

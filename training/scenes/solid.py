@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Frame
+from .camera import Pose
 from .canvas import Canvas
 from .colours import Colour
 
@@ -26,7 +26,7 @@ class Prism:
     """
 
     def __init__(
-        self, canvas: Canvas, frame: Frame, outline: Sequence[Point], half_width: Callable[[float], float]
+        self, canvas: Canvas, frame: Pose, outline: Sequence[Point], half_width: Callable[[float], float]
     ) -> None:
         self.canvas, self.frame, self.outline, self.half_width = canvas, frame, tuple(outline), half_width
         x, y, z = frame.local(0.0, canvas.camera.height, 0.0)

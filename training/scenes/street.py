@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from . import furniture, people, roadside, vehicles
-from .camera import Frame
+from .camera import Pose
 from .canvas import Canvas
 from .ground import FAR, KERB, Street, grass, ground, horizon, plan, rails, sky
 
@@ -128,7 +128,7 @@ def _pavements(canvas: Canvas, rng: np.random.Generator, street: Street) -> list
             items.append(_somebody(canvas, rng, kerb + side * 0.7, front - side * 0.6, float(rng.uniform(6, 36)), KERB))
         for _ in range(int(rng.integers(0, 4))):
             thing = people.bicycle if rng.random() < 0.6 else people.motorcycle
-            frame = Frame(kerb + side * float(rng.uniform(0.5, 1.3)), float(rng.uniform(6, 24)), _sideways(rng), KERB)
+            frame = Pose(kerb + side * float(rng.uniform(0.5, 1.3)), float(rng.uniform(6, 24)), _sideways(rng), KERB)
             items.append((frame.z, partial(thing, canvas, rng, frame)))
     return items
 
@@ -150,7 +150,7 @@ def _parked(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[It
                 length = 9.8
                 items.append(_vehicle(canvas, rng, vehicles.truck, x, z, heading, 9.0))
             elif chance < 0.68:
-                frame = Frame(x, z + 1, _sideways(rng))
+                frame = Pose(x, z + 1, _sideways(rng))
                 items.append((frame.z, partial(people.motorcycle, canvas, rng, frame)))
             z += length + float(rng.uniform(0.3, 2.0))
             if street.junction and street.junction[0] - 8 < z + length and z < street.junction[1] + 2:
@@ -186,14 +186,14 @@ def _crossing(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[
         if rng.random() < 0.7:
             items.append(_somebody(canvas, rng, street.left, street.right, z, 0.0))
         else:
-            frame = Frame(float(rng.uniform(street.left, street.right)), z, _sideways(rng))
+            frame = Pose(float(rng.uniform(street.left, street.right)), z, _sideways(rng))
             items.append((z, partial(people.cyclist, canvas, rng, frame)))
     if street.junction and rng.random() < 0.5:
         thing = (vehicles.car, vehicles.bus, vehicles.truck)[int(rng.integers(3))]
         turned = 1 if rng.random() < 0.5 else -1
         middle = sum(street.junction) / 2 - turned * 2
         x = float(rng.uniform(street.left - 10, street.right + 6))
-        items.append((middle, partial(thing, canvas, rng, Frame(x, middle, turned * math.pi / 2))))
+        items.append((middle, partial(thing, canvas, rng, Pose(x, middle, turned * math.pi / 2))))
     return items
 
 
@@ -207,14 +207,14 @@ def _vehicle(
     length: float,
 ) -> Item:
     """A vehicle whose end nearest to the camera is z metres away."""
-    frame = Frame(
+    frame = Pose(
         x, z if heading > 0 else z + length, (0.0 if heading > 0 else math.pi) + float(rng.uniform(-0.03, 0.03))
     )
     return z, partial(thing, canvas, rng, frame)
 
 
 def _somebody(canvas: Canvas, rng: np.random.Generator, low: float, high: float, z: float, y: float) -> Item:
-    frame = Frame(float(rng.uniform(min(low, high), max(low, high))), z, float(rng.uniform(-math.pi, math.pi)), y)
+    frame = Pose(float(rng.uniform(min(low, high), max(low, high))), z, float(rng.uniform(-math.pi, math.pi)), y)
     return z, partial(people.person, canvas, rng, frame)
 
 

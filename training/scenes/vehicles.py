@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Frame
+from .camera import Pose
 from .canvas import Canvas
 from .colours import Colour, scaled, varied
 from .solid import Point, Prism, rectangle, wheel
@@ -27,7 +27,7 @@ BUS_PAINTS: tuple[Colour, ...] = ((205, 170, 40), (170, 40, 45), (215, 215, 210)
 TRAIN_PAINTS: tuple[Colour, ...] = ((200, 35, 40), (225, 205, 60), (45, 95, 170))
 
 
-def car(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def car(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A hatchback, a saloon, an estate or a van."""
     length = float(rng.uniform(4.0, 4.7))
     half, belt, roof = float(rng.uniform(0.86, 0.93)), float(rng.uniform(0.88, 0.98)), float(rng.uniform(1.42, 1.58))
@@ -71,7 +71,7 @@ def car(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     _wheels(body, (0.19 * length, 0.81 * length), 0.33)
 
 
-def truck(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def truck(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A cab with a box, a tarpaulin or a bed of planks."""
     length, height = float(rng.uniform(6.5, 9.5)), float(rng.uniform(3.0, 3.7))
     half, cab = 1.22, 1.9
@@ -110,7 +110,7 @@ def truck(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     _wheels(chassis, (1.2, 2.4, length - 1.2), 0.5)
 
 
-def bus(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def bus(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A city bus: doors, a row of large windows, a lit sign with its destination."""
     length, height, half = float(rng.uniform(10.5, 12.5)), 3.05, 1.25
     colour = varied(rng, BUS_PAINTS)
@@ -138,7 +138,7 @@ def bus(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     _wheels(body, (0.24 * length, 0.8 * length), 0.48)
 
 
-def train(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
+def train(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A tram of two or three cars: white above a band of paint, one long row of windows, a pantograph."""
     cars, length, height, half = int(rng.integers(2, 4)), 8.5, 3.5, 1.2
     colour = varied(rng, TRAIN_PAINTS)
@@ -149,7 +149,7 @@ def train(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
     for number in order:
         x, _, z = frame.world((0.0, 0.0, number * length)).tolist()
         last, first = number == 0, number == cars - 1
-        _train_car(canvas, Frame(x, z, frame.yaw), colour, length - 0.3, height, half, ends=(last, first))
+        _train_car(canvas, Pose(x, z, frame.yaw), colour, length - 0.3, height, half, ends=(last, first))
         if number == cars // 2:
             foot, knee, top = (
                 frame.world((0.0, y, number * length + dz)).tolist() for y, dz in ((3.5, 3.0), (4.4, 4.2), (5.2, 3.2))
@@ -159,7 +159,13 @@ def train(canvas: Canvas, rng: np.random.Generator, frame: Frame) -> None:
 
 
 def _train_car(
-    canvas: Canvas, frame: Frame, colour: Colour, length: float, height: float, half: float, ends: tuple[bool, bool]
+    canvas: Canvas,
+    frame: Pose,
+    colour: Colour,
+    length: float,
+    height: float,
+    half: float,
+    ends: tuple[bool, bool],
 ) -> None:
     rear, front = (0.35 if end else 0.0 for end in ends)
     outline = [(0.0, 0.25), (0.0, 1.2), (rear, height - 0.3), (rear + 0.2, height), (length - front - 0.2, height),
@@ -181,12 +187,12 @@ def _train_car(
         body.strip(6, _ordered(sign * 0.6, sign * 0.85), (0.2, 0.45), HEAD_LIGHT)
 
 
-def _shadow(canvas: Canvas, frame: Frame, length: float, half: float) -> None:
+def _shadow(canvas: Canvas, frame: Pose, length: float, half: float) -> None:
     ground = [(-half, 0.0, 0.0), (half, 0.0, 0.0), (half, 0.0, length), (-half, 0.0, length)]
     canvas.shadow(frame.world(ground), 0.62)
 
 
-def _tyres_from_behind(canvas: Canvas, frame: Frame, half: float, axles: tuple[float, float], height: float) -> None:
+def _tyres_from_behind(canvas: Canvas, frame: Pose, half: float, axles: tuple[float, float], height: float) -> None:
     for z in axles:
         for sign in (-1, 1):
             low, high = sorted((sign * (half - 0.24), sign * half))

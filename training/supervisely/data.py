@@ -14,16 +14,16 @@ from pytorch_icnet.supervisely.annotation import read_annotation, read_summary
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import Meta
 from pytorch_icnet.supervisely.project import Project
-from pytorch_icnet.supervisely.results import Checkpoint
+from pytorch_icnet.supervisely.results import PluginCheckpoint
 
-from ..data import Source
+from ..data import LabelledImages
 
 FIRST = 1
 """The index of the first class; 0 is for pixels without one."""
 
 
 @dataclass(frozen=True)
-class ProjectSource(Source):
+class ProjectSource(LabelledImages):
     """Images of a project with certain tags, their annotations drawn as label maps."""
 
     meta: Meta = field(default_factory=Meta)
@@ -34,7 +34,7 @@ class ProjectSource(Source):
     failed: dict[int, str] = field(default_factory=dict, compare=False)
 
     def read(self, index: int) -> tuple[Any, Any]:
-        """See :meth:`training.data.Source.read`."""
+        """See :meth:`training.data.LabelledImages.read`."""
         while True:
             try:
                 return self._read(index)
@@ -62,7 +62,7 @@ class ProjectSource(Source):
         return rgb, annotation.label_map(self.indices, str(entry.label))
 
 
-def class_indices(config: TrainConfig, meta: Meta, old: Checkpoint | None) -> dict[str, int]:
+def class_indices(config: TrainConfig, meta: Meta, old: PluginCheckpoint | None) -> dict[str, int]:
     """The index of each class that is learnt: of the checkpoint that is continued, otherwise in alphabetic order.
 
     Raises:
@@ -87,7 +87,9 @@ def class_indices(config: TrainConfig, meta: Meta, old: Checkpoint | None) -> di
     return dict(old.indices)
 
 
-def sources(config: TrainConfig, project: Project, indices: dict[str, int], table: ClassTable) -> tuple[Source, Source]:
+def sources(
+    config: TrainConfig, project: Project, indices: dict[str, int], table: ClassTable
+) -> tuple[LabelledImages, LabelledImages]:
     """The images to learn from and to validate with, by their tags.
 
     Raises:

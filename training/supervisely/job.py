@@ -22,10 +22,15 @@ from pytorch_icnet.icnet import INPUT_SIZE, check_size
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import ObjectClass
 from pytorch_icnet.supervisely.project import Project
-from pytorch_icnet.supervisely.results import Checkpoint, is_checkpoint, read_checkpoint_folder, write_checkpoint_folder
+from pytorch_icnet.supervisely.results import (
+    PluginCheckpoint,
+    is_checkpoint,
+    read_checkpoint_folder,
+    write_checkpoint_folder,
+)
 
 from ..job import check_free, run_logged
-from ..log import Log
+from ..log import TrainingLog
 from ..loop import LAST, Trainer
 from ..recipes.recipe import Recipe, read_recipe
 from ..validate import Validation
@@ -115,14 +120,14 @@ class ProjectTrainer(Trainer):
         others: as for :class:`training.loop.Trainer`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, at: frozenset[int], *others: Any, **options: Any) -> None:
+    def __init__(self, checkpoint: PluginCheckpoint, at: frozenset[int], *others: Any, **options: Any) -> None:
         super().__init__(*others, **options)
         self._checkpoint, self._at = checkpoint, at
 
     def _due(self, last: int) -> bool:
         return self.iteration in self._at or self.iteration == last
 
-    def _validate(self, log: Log) -> Validation | None:
+    def _validate(self, log: TrainingLog) -> Validation | None:
         before = self.schedule.factor(self.iteration)
         found = super()._validate(log)
         if self.schedule.factor(self.iteration) != before:
@@ -136,7 +141,7 @@ class ProjectTrainer(Trainer):
         rows = json.loads(path.read_text("utf-8")) if path.exists() else []
         rows = [row for row in rows if row["iteration"] < self.iteration]
         folder = f"{len(rows):08}"
-        checkpoint = Checkpoint(
+        checkpoint = PluginCheckpoint(
             self.out / folder, self._checkpoint.settings, self._checkpoint.classes, self._checkpoint.indices
         )
         write_checkpoint_folder(checkpoint, self.kept.state_dict())
@@ -190,7 +195,7 @@ def train(
     classes = tuple(
         ObjectClass(each.title, "bitmap", each.colour) for each in project.meta.classes if each.title in indices
     )
-    checkpoint = Checkpoint(out, config.as_data(), classes, indices)
+    checkpoint = PluginCheckpoint(out, config.as_data(), classes, indices)
     if group.is_main and not (out / LAST).exists():
         (out / CHECKPOINTS).unlink(missing_ok=True)
     source, val_source = sources(config, project, indices, checkpoint.table())
