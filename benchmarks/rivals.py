@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from pytorch_icnet import icnet
+from pytorch_icnet.card import card_of
 from pytorch_icnet.runtime import PRECISIONS, engine, onnx_runtime, open_vino
 from pytorch_icnet.runtime.cache import Cache
 from pytorch_icnet.runtime.onnx_file import onnx_file
@@ -37,7 +38,9 @@ class Setting:
 
     def request(self, cache: Cache) -> Request:
         """The net as it is written."""
-        return Request(network(), torch.device(self.device), self.precision, self.size, self.batch, self.threads, cache)
+        net = network()
+        device = torch.device(self.device)
+        return Request(net, card_of(net), device, self.precision, self.size, self.batch, self.threads, cache)
 
 
 def network() -> torch.nn.Module:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -39,7 +40,7 @@ def train(folder: Path, workers: int, iterations: int, device: torch.device) -> 
     """The iterations of a training with so many reading processes."""
     recipe = read_recipe("demo", [f"data.workers={workers}"])
     begin = start(recipe, 19)
-    begin.model.input_size = SIZE
+    begin.model.card = replace(begin.model.card, input_size=SIZE)
     log = Rows()
     Trainer(recipe, begin, source_of(folder), folder / "out", device=device).run(log=log, until=iterations)
     return log.rows

@@ -203,7 +203,7 @@ def _expected(options: Options, provenance: Mapping[str, Any]) -> tuple[Expected
 def _protocols(options: Options, table: ClassTable, network: Network | None) -> list[Protocol]:
     settings = Settings(table=table, scales=options.scales, flip=options.flip)
     if network is not None:
-        settings = dataclasses.replace(settings, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+        settings = dataclasses.replace(settings, **network.spec.of_network())
     names = options.protocols or (network.protocol if network is not None else DEFAULT,)
     for what, other in (("input_size", (1, 1)), ("scales", (0.5,)), ("flip", not options.flip)):
         asked = getattr(options, what) not in (None, (1.0,))

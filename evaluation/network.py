@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -15,12 +14,14 @@ from torch import nn
 
 import pytorch_icnet
 from icnet_common.errors import InputError
-from pytorch_icnet import ICNet
-from pytorch_icnet.icnet import legal_sizes
-from pytorch_icnet.imaging.normalization import CAFFE, Normalization
+from pytorch_icnet.card import QUARTER, card_of
+from pytorch_icnet.imaging.normalization import Normalization
+from pytorch_icnet.imaging.recipes import InputSpec
+from pytorch_icnet.predictor import input_spec
 from pytorch_icnet.runtime import Engine, engine, rewritten
 from pytorch_icnet.runtime.cache import Unavailable
 from pytorch_icnet.runtime.devices import device_name
+from pytorch_icnet.runtime.request import scores_of
 
 from .protocols import DEFAULT, PROTOCOLS, Logits, ModelInput
 
@@ -60,36 +61,27 @@ class Network:
     _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
-    def pixels(self) -> Normalization | None:
-        """The colours that it is fed: those it was trained on, where it is known, or others that were asked for."""
-        known = CAFFE if isinstance(self.module, ICNet) else None
-        found: Normalization | None = getattr(self.module, "pixels", known)
-        return self.other_pixels or found
+    def spec(self) -> InputSpec:
+        """What inference recipes have to know of it."""
+        return input_spec(card_of(self.module), self.input_size, self.other_pixels)
 
     @property
     def protocol(self) -> str:
         """The protocol by which its authors evaluate."""
-        name = getattr(self.module, "protocol", DEFAULT)
+        name = card_of(self.module).protocol
         return name if name in PROTOCOLS else DEFAULT
-
-    @property
-    def fit(self) -> Callable[[Size], Size]:
-        """The nearest size, not below a given one, that it takes."""
-        if not isinstance(self.module, ICNet):
-            return getattr(self.module, "fit", lambda size: size)
-        return lambda size: (max(legal_sizes(size[0])), max(legal_sizes(size[1])))
 
     def logits(self, blob: torch.Tensor, view: ModelInput) -> Logits:
         """The scores of one blob, 1x3xHxW: at a quarter of the resolution where the network offers them."""
-        quarter = getattr(self.module, "quarter_scores", None)
+        quarter = card_of(self.module).stride == QUARTER
         with torch.inference_mode():
             ready = self.engine((blob.shape[2], blob.shape[3]))
-            run = ready or quarter or self.module
-            scores: torch.Tensor = run(blob.to(self.device))
+            x = blob.to(self.device)
+            scores = scores_of(self.module, x, quarter=quarter) if ready is None else ready(x)
             planes = scores[0].float().cpu()
         if planes.shape[0] != self.num_classes:
             raise InputError(f"the model scores {planes.shape[0]} classes, expected {self.num_classes}")
-        return Logits(planes, view.size, quarter=quarter is not None if ready is None else ready.quarter)
+        return Logits(planes, view.size, quarter=quarter if ready is None else ready.quarter)
 
     def engine(self, size: Size) -> Engine | None:
         """The network made ready for blobs of one size by a backend, kept for the next of them; None: by none."""
@@ -157,13 +149,14 @@ def open_network(
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     module = pytorch_icnet.load(weights, caffe_faithful=caffe_faithful)
-    classes = int(getattr(module, "num_classes", num_classes or 0))
+    card = card_of(module)
+    classes = card.num_classes or num_classes or 0
     if num_classes is not None and num_classes != classes:
         raise InputError(f"{weights}: scores {classes} classes, but --num-classes is {num_classes}")
-    size = input_size or getattr(module, "input_size", None)
+    size = input_size or card.input_size
     if size is None:
         raise InputError(f"{weights}: says nothing of an input size; give --input-size H W")
-    provenance = dict(getattr(module, "provenance", None) or {})
+    provenance = card.weights_data()
     module = module.to(device).eval()
     network = Network(
         rewritten(module) if rewrite else module,

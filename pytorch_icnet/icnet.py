@@ -17,12 +17,16 @@ from converter.layers.elementwise import Eltwise, Scale
 from converter.layers.interp import Interp
 from converter.layers.pooling import Pooling, pool, pooled_length
 from converter.passes.fold_batch_norm import fold
-from icnet_common.errors import InputError
 
+from .card import QUARTER, InputSizes, ModelCard
+from .imaging.normalization import CAFFE
 from .pyramid import BINS, Pyramid, Window, windows
 
 INPUT_SIZE = (1025, 2049)
 """Height and width of the published net's input."""
+
+SIZES = InputSizes(32, 1, 8, network="ICNet")
+"""The branches meet at equal sizes exactly when the remainder of height and width modulo 32 is 1 to 8."""
 
 
 class ICNet(nn.Module):
@@ -54,8 +58,7 @@ class ICNet(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.merged, self.aux = num_classes, merged, aux
-        self.input_size: tuple[int, int] = INPUT_SIZE
-        self.provenance: dict[str, object] = {}
+        self.card = ModelCard("icnet", num_classes, INPUT_SIZE, CAFFE, sizes=SIZES, stride=QUARTER)
         self.pyramid = None if pyramid is None else {name: tuple(values) for name, values in pyramid.items()}
         self._width, self._channels = width, dict(channels or {})
 
@@ -96,6 +99,10 @@ class ICNet(nn.Module):
         if aux:
             self.conv6_sub2 = nn.Conv2d(n, num_classes, 1)
             self.conv6_sub4 = nn.Conv2d(quarter, num_classes, 1)
+
+    def extra_repr(self) -> str:
+        """What tells nets of the same layers apart."""
+        return "" if self.pyramid is None else f"pyramid={self.pyramid}"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores before softmax.
@@ -264,30 +271,9 @@ class ResizeTo(nn.Module):
         return resized
 
 
-def legal_sizes(n: int) -> tuple[int, ...]:
-    """The nearest sizes of an axis that ICNet takes, below and above ``n``; ``n`` alone where it is legal.
-
-    The branches meet at equal sizes exactly when the remainder of n modulo 32 is 1 to 8.
-    """
-    if n >= 1 and 1 <= n % 32 <= 8:
-        return (n,)
-    below, above = (n - 9) // 32 * 32 + 8, (n + 31) // 32 * 32 + 1
-    return (below, above) if below >= 1 else (max(above, 1),)
-
-
 def check_size(height: int, width: int) -> None:
     """Raise InputError, naming the nearest legal sizes, unless ICNet takes an image of this size."""
-    rows, columns = legal_sizes(height), legal_sizes(width)
-    if rows == (height,) and columns == (width,):
-        return
-    raise InputError(
-        f"ICNet cannot take an input of {height}x{width}: height and width must be 32k+1 to 32k+8; "
-        f"the nearest legal heights are {_listed(rows)}, widths {_listed(columns)}"
-    )
-
-
-def _listed(sizes: tuple[int, ...]) -> str:
-    return " and ".join(str(size) for size in sizes)
+    SIZES.check(height, width)
 
 
 def folded(model: ICNet) -> ICNet:
@@ -299,7 +285,7 @@ def folded(model: ICNet) -> ICNet:
         return model
     channels = {name: child.out_channels for name, child in model.named_children() if isinstance(child, nn.Conv2d)}
     merged = ICNet(model.num_classes, pyramid=model.pyramid, aux=model.aux, channels=channels)
-    merged.input_size, merged.provenance = model.input_size, model.provenance
+    merged.card = model.card
     state = {}
     for name, child in model.named_children():
         norm = model._modules.get(f"{name}/bn")

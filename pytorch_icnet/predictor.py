@@ -17,13 +17,13 @@ from torch import nn
 from icnet_common.errors import InputError
 from pytorch_icnet.runtime.devices import find_device
 
+from .card import ModelCard, card_of
 from .datasets.classes import ClassTable, plain_table
-from .icnet import ICNet, check_size
 from .imaging.imresize import imresize
 from .imaging.inputs import ModelInput
-from .imaging.normalization import CAFFE, Normalization
+from .imaging.normalization import Normalization
 from .imaging.postprocess import first_maximum
-from .imaging.recipes import InferenceRecipe, InputSpec, Logits, at_size, inference_recipe, resize_scores, same_size
+from .imaging.recipes import InferenceRecipe, InputSpec, Logits, at_size, inference_recipe, resize_scores
 from .imaging.windows import OVERLAP, Grid, bands
 from .runtime import Engine, engine
 from .runtime.cache import Cache, Unavailable
@@ -117,10 +117,11 @@ class Predictor:
         self._cache_dir = cache_dir
         source = weights_or_module
         self.module = source.eval() if isinstance(source, nn.Module) else open_weights(source, Cache(cache_dir)).eval()
-        self.num_classes = _classes_of(self.module, classes)
+        self.card = card_of(self.module)
+        self.num_classes = _classes_of(self.card, classes)
         self.classes = classes or plain_table(self.num_classes)
-        name = "native" if native else getattr(self.module, "protocol", "official")
-        self.recipe: InferenceRecipe = inference_recipe(name, _feeding(self.module, input_size, pixels))
+        name = "native" if native else self.card.protocol
+        self.recipe: InferenceRecipe = inference_recipe(name, input_spec(self.card, input_size, pixels))
         if input_size is not None and not self.recipe.one_size:
             raise InputError(f"an input size is without meaning for the rule {name!r}, which keeps images' own shape")
         self._engines: OrderedDict[Size, Engine] = OrderedDict()
@@ -275,28 +276,23 @@ def most_probable(probabilities: Floats) -> Bytes:
     return first_maximum(probabilities.transpose(1, 2, 0))
 
 
-def next_legal(size: Size) -> Size:
-    """The smallest (32k+1, 32l+1), from 33 on, that a size fits in: what ICNet's features line up with best."""
-    height, width = (max(33, (length + 30) // 32 * 32 + 1) for length in size)
-    return height, width
+def input_spec(card: ModelCard, input_size: Size | None = None, pixels: Normalization | None = None) -> InputSpec:
+    """What inference recipes have to know of a network, with another size or other colours where they are given.
+
+    Raises:
+        InputError: the network takes no such size.
+    """
+    if input_size is not None:
+        card.sizes.check(*input_size)
+    spec = InputSpec(pixels=pixels or card.pixels, fit=card.sizes.fit)
+    size = input_size or card.input_size
+    return spec if size is None else replace(spec, input_size=(int(size[0]), int(size[1])))
 
 
-def _feeding(module: nn.Module, input_size: Size | None, pixels: Normalization | None) -> InputSpec:
-    own = getattr(module, "input_size", None)
-    chosen = input_size or own
-    if isinstance(module, ICNet):
-        if input_size is not None:
-            check_size(*input_size)
-        spec = InputSpec(pixels=pixels or CAFFE, fit=next_legal)
-    else:
-        spec = InputSpec(pixels=pixels or getattr(module, "pixels", None), fit=getattr(module, "fit", same_size))
-    return spec if chosen is None else replace(spec, input_size=(int(chosen[0]), int(chosen[1])))
-
-
-def _classes_of(module: nn.Module, classes: ClassTable | None) -> int:
-    own = getattr(module, "num_classes", None)
+def _classes_of(card: ModelCard, classes: ClassTable | None) -> int:
+    own = card.num_classes
     if own is None and classes is None:
         raise InputError("the network says nothing of its classes; give a table of classes")
-    if own is not None and classes is not None and int(own) != classes.num_classes:
+    if own is not None and classes is not None and own != classes.num_classes:
         raise InputError(f"the network scores {own} classes, but the table has {classes.num_classes}")
-    return int(own) if own is not None else classes.num_classes if classes is not None else 0
+    return own if own is not None else classes.num_classes if classes is not None else 0

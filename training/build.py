@@ -89,14 +89,14 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
     checkpoint.state = {**fresh, **state, "conv6_cls.weight": state.get("conv6_cls.weight", fresh["conv6_cls.weight"])}
     loaded_model = checkpoint.model(aux=True)
     model.load_state_dict(loaded_model.state_dict())
-    model.input_size, model.provenance = checkpoint.input_size, loaded_model.provenance
+    model.card = loaded_model.card
     new = tuple(name for name in HEADS if f"{name}.weight" not in state)
     return Start(model.train(), new, tuple(name for name in _layers(model) if name not in new))
 
 
 def _relative(net: Network, checkpoint: Checkpoint) -> Start:
     copied = load_into(net, checkpoint.state, checkpoint.provenance.file)
-    net.provenance = dataclasses.asdict(checkpoint.provenance)
+    net.card = dataclasses.replace(net.card, provenance=checkpoint.provenance)
     layers = _layers(net)
     loaded = tuple(name for name in layers if f"{name}.weight" in copied)
     return Start(net.train(), tuple(name for name in layers if name not in loaded), loaded)

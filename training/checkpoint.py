@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
+from pytorch_icnet.icnet import INPUT_SIZE, ICNet
 from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 
 from .build import Network
@@ -50,10 +52,11 @@ def write_weights_file(path: str | os.PathLike[str], model: Network, notes: dict
 
     ``notes`` go into its metadata; the provenance names the file of the weights that the training began with, if any.
     """
-    began: Any = model.provenance or {"file": Path(path).name, "md5": "", "sha256": "", "known": None}
-    provenance = Provenance(began["file"], began["md5"], began["sha256"], None)
+    began = model.card.provenance or Provenance(Path(path).name, "", "", None)
+    provenance = replace(began, known=None)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    write_checkpoint(path, Checkpoint(state, provenance, getattr(model, "pyramid", None), model.input_size, notes))
+    pyramid = model.pyramid if isinstance(model, ICNet) else None
+    write_checkpoint(path, Checkpoint(state, provenance, pyramid, model.card.input_size or INPUT_SIZE, notes))
 
 
 def generators() -> dict[str, Any]:

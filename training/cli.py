@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,10 +166,11 @@ def _train(
     if input_size is not None and on_grid:
         check_size(*input_size)
     if input_size is not None:
-        begin.model.input_size = input_size
+        begin.model.card = replace(begin.model.card, input_size=input_size)
     elif weights is None and on_grid:
         shape = (val_source or source).read(0)[1].shape
-        begin.model.input_size = input_size_for((shape[0], shape[1]))
+        size = input_size_for((shape[0], shape[1]))
+        begin.model.card = replace(begin.model.card, input_size=size)
     if group.is_main:
         click.echo(f"{len(source.entries)} images, {table.num_classes} classes, {device_name(device)}")
         if weights is not None:

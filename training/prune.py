@@ -131,6 +131,6 @@ def pruned(model: ICNet, kept: Mapping[str, int]) -> ICNet:
         aux=model.aux,
         channels={name: indices.numel() for name, indices in outputs.items()},
     )
-    smaller.input_size, smaller.provenance = model.input_size, dict(model.provenance)
+    smaller.card = model.card
     smaller.to(model.data_sub1.weight).load_state_dict(state)
     return smaller.train(model.training)

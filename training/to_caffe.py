@@ -16,7 +16,7 @@ from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from prototxt import write_net, write_weights
 from pytorch_icnet import ICNet
-from pytorch_icnet.icnet import folded
+from pytorch_icnet.icnet import INPUT_SIZE, folded
 from pytorch_icnet.weights.caffe import fitting_net, resized_net
 from pytorch_icnet.weights.checkpoints import read_checkpoint
 
@@ -44,7 +44,7 @@ def _array(value: torch.Tensor) -> NDArray[np.float32]:
 
 
 def write_caffe_model(prototxt: str | os.PathLike[str], caffemodel: str | os.PathLike[str], model: ICNet) -> None:
-    """Write a net as it is, merged or not, for its own ``input_size``; both files or none.
+    """Write a net as it is, merged or not, for the input size on its card; both files or none.
 
     Before they appear the weights are read again and must be the same, bit for bit.
 
@@ -52,7 +52,7 @@ def write_caffe_model(prototxt: str | os.PathLike[str], caffemodel: str | os.Pat
         InputError: they are not, or a file cannot be written.
     """
     blobs = caffe_blobs(model)
-    net = resized_net(fitting_net(blobs, os.fspath(caffemodel)), model.input_size, model.pyramid)
+    net = resized_net(fitting_net(blobs, os.fspath(caffemodel)), model.card.input_size or INPUT_SIZE, model.pyramid)
     with ExitStack() as files:
         text, weights = files.enter_context(atomic_write(prototxt)), files.enter_context(atomic_write(caffemodel))
         write_net(text, net)

@@ -11,7 +11,7 @@ import torch
 from evaluation.network import Network
 from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
 from evaluation.run.distributed import Group
-from pytorch_icnet.icnet import legal_sizes
+from pytorch_icnet.icnet import INPUT_SIZE, SIZES
 
 from .build import Network as Trainable
 from .data import LabelledImages
@@ -30,7 +30,7 @@ class Validation:
 def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
     """The net's input for images of a size: the nearest 32k+1 that is not below, as 1025x2049 for 1024x2048."""
     height, width = (((n - 2) // 32 + 1) * 32 + 1 if n > 1 else 1 for n in size)
-    assert legal_sizes(height) == (height,) and legal_sizes(width) == (width,)
+    SIZES.check(height, width)
     return height, width
 
 
@@ -48,8 +48,8 @@ def validate(model: Trainable, source: LabelledImages, device: torch.device, gro
     """
     group = group or Group()
     module = copy.deepcopy(model).eval()
-    network = Network(module, device, module.input_size, module.num_classes, {})
-    settings = Settings(table=source.table, input_size=network.input_size, pixels=network.pixels, fit=network.fit)
+    network = Network(module, device, module.card.input_size or INPUT_SIZE, module.num_classes, {})
+    settings = Settings(table=source.table, **network.spec.of_network())
     own = protocol(network.protocol, settings)
     tally, criterion, losses = own.tally(), CascadeLoss((1.0,)), []
     for index in group.share(range(len(source.entries))):

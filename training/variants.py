@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from icnet_common.errors import InputError
+from pytorch_icnet.card import card_of
 from pytorch_icnet.variants.mmseg import ALIAS, BACKBONE
 
 BACKBONES: Mapping[str, str] = MappingProxyType({"mmseg": BACKBONE, "liminn": "pretrained."})
@@ -25,7 +26,7 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
     network's ResNet alone, such as those trained on ImageNet, gives that part.
 
     Args:
-        net: has ``num_classes`` and ``protocol``; changed in place.
+        net: has a card; changed in place.
         state: by key; ``num_batches_tracked`` may be missing.
         source: of the state, for messages.
 
@@ -45,7 +46,7 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
             copied[key] = value
         elif not _is_head(net, expected[key]) or value.shape[1:] != expected[key].shape[1:]:
             wrong.append(f"{key} is {list(value.shape)}, expected {list(expected[key].shape)}")
-    prefix = "" if set(given) & set(state) else BACKBONES.get(str(net.protocol), "")
+    prefix = "" if set(given) & set(state) else BACKBONES.get(card_of(net).protocol, "")
     wrong += [f"{key} is missing" for key in expected if key.startswith(prefix) and not _optional(key, given)]
     if wrong:
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
@@ -62,7 +63,7 @@ def _renamed(
         return {
             key.replace(ALIAS, BACKBONE, 1) if key.startswith(ALIAS) else key: value for key, value in state.items()
         }
-    prefix = BACKBONES.get(str(net.protocol), "")
+    prefix = BACKBONES.get(card_of(net).protocol, "")
     return {
         f"{prefix}{key}": value
         for key, value in state.items()
@@ -71,7 +72,7 @@ def _renamed(
 
 
 def _is_head(net: nn.Module, value: torch.Tensor) -> bool:
-    return value.dim() in (1, 4) and value.shape[0] == net.num_classes
+    return value.dim() in (1, 4) and value.shape[0] == card_of(net).num_classes
 
 
 def _optional(key: str, given: Mapping[str, torch.Tensor]) -> bool:

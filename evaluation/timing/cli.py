@@ -20,6 +20,7 @@ from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from pytorch_icnet import icnet
+from pytorch_icnet.icnet import INPUT_SIZE as ICNET_SIZE
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import BACKENDS, PRECISIONS, engine
@@ -160,7 +161,8 @@ def main(
         return
 
     model = _model(weights)
-    size = (height or model.input_size[0], width or model.input_size[1])
+    own = model.card.input_size or ICNET_SIZE
+    size = (height or own[0], width or own[1])
     run = engine(model, target, precision, size, batch, backend, rewrite=not no_rewrite, full=True, threads=threads)
     png = None if forward_only or batch > 1 else _image_file(image, size)
     generator = torch.Generator().manual_seed(0)
@@ -176,7 +178,7 @@ def main(
     reached = speed(done, times.statistics()["median"], ceilings(target, precision))
     setting = {
         "net": "ICNet, merged" + ("" if weights else ", random weights"),
-        "weights": model.provenance or None,
+        "weights": model.card.weights_data() or None,
         "batch": batch,
         "height": size[0],
         "width": size[1],

@@ -17,6 +17,7 @@ from torch import nn
 import pytorch_icnet
 from icnet_common import console
 from icnet_common.errors import InputError
+from pytorch_icnet.card import card_of
 from pytorch_icnet.runtime.devices import device_name
 from pytorch_icnet.variants.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
 from pytorch_icnet.weights.known import of_network
@@ -67,7 +68,7 @@ def benchmark(
         rows.append(
             {
                 "network": name,
-                "weights": network.provenance or None,
+                "weights": network.card.weights_data() or None,
                 "fps": 1000 * iterations / sum(times.passes),
                 "ms": times.passes,
                 "training_gb": None if training_gb is None else training_gb(name),
@@ -95,7 +96,7 @@ def _networks(weights: Path | None) -> Iterator[MMSegICNet]:
         return
     network = pytorch_icnet.load(weights)
     if not isinstance(network, MMSegICNet):
-        family = getattr(network, "protocol", "Caffe's")
+        family = card_of(network).architecture or "Caffe's"
         raise InputError(f"{weights}: a network of the family {family}; --protocol {FAMILY} times mmsegmentation's")
     yield network
 

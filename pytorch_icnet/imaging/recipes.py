@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -36,18 +36,22 @@ def same_size(size: Size) -> Size:
 
 @dataclass(frozen=True)
 class InputSpec:
-    """What a rule has to know of the network, and what may be chosen."""
+    """What a recipe has to know of the network, and what may be chosen."""
 
     input_size: Size = FULL_SIZE
-    """Of the blob, for the rules that resize every image to one size."""
+    """Of the blob, for the recipes that resize every image to one size."""
     pixels: Normalization | None = None
-    """How the network wants its colours. None: as the rule's own networks do."""
+    """How the network wants its colours. None: as the recipe's own networks do."""
     fit: Callable[[Size], Size] = same_size
-    """The blob size that the network takes in place of a given one, for the rules that feed images as they are."""
+    """The blob size that the network takes in place of a given one, for the recipes that feed images as they are."""
     scales: tuple[float, ...] = (1.0,)
-    """Where the rule can average over several sizes of the image: factors of its own size."""
+    """Where the recipe can average over several sizes of the image: factors of its own size."""
     flip: bool | None = None
-    """Where the rule can: also average over the mirrored image. None: as the rule does by default."""
+    """Where the recipe can: also average over the mirrored image. None: as the recipe does by default."""
+
+    def of_network(self) -> dict[str, Any]:
+        """What the network decides, by name."""
+        return {"input_size": self.input_size, "pixels": self.pixels, "fit": self.fit}
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Logits:
 
 
 class InferenceRecipe(ABC):
-    """The rule of one family. Stateless: every method may run in any thread."""
+    """The recipe of one family. Stateless: every method may run in any thread."""
 
     one_size: ClassVar[bool] = True
     """Whether every image is resized to :attr:`InputSpec.input_size`."""
@@ -88,7 +92,7 @@ class InferenceRecipe(ABC):
         """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
 
     def label_size(self, size: Size) -> Size:
-        """The size of the label map for an image of ``size``: its own, unless the rule compares at another one."""
+        """The size of the label map for an image of ``size``: its own, unless the recipe compares at another one."""
         return size
 
     @abstractmethod
@@ -264,13 +268,13 @@ INFERENCE_RECIPES: Mapping[str, type[InferenceRecipe]] = MappingProxyType(
 
 
 def inference_recipe(name: str, spec: InputSpec) -> InferenceRecipe:
-    """The rule of a name.
+    """The recipe of a name.
 
     Raises:
         InputError: there is none.
     """
     if name not in INFERENCE_RECIPES:
-        raise InputError(f"no rule {name!r}; there are {', '.join(INFERENCE_RECIPES)}")
+        raise InputError(f"no recipe {name!r}; there are {', '.join(INFERENCE_RECIPES)}")
     return INFERENCE_RECIPES[name](spec)
 
 

@@ -69,7 +69,7 @@ class Summary:
         """For machines."""
         predictor = self.predictor
         return {
-            "weights": dict(getattr(predictor.module, "provenance", None) or {}),
+            "weights": predictor.card.weights_data(),
             "device": predictor.device.type,
             "device_name": device_name(predictor.device),
             "engines": [engine.as_data() for engine in predictor.engines],

@@ -15,7 +15,7 @@ from torch import nn
 from converter.layers.interp import Interp
 from icnet_common.errors import InputError
 
-from ..icnet import ICNet, check_size
+from ..card import QUARTER, card_of
 from ..imaging.plain import ZOOM
 from ..weights import checkpoints
 from . import aot, cuda, eager, onnx_runtime, open_vino
@@ -89,7 +89,7 @@ class Engine:
                 scores = torch.cat([self._run(image[None]) for image in x])
             else:
                 scores = self._run(x)
-            if isinstance(request.module, ICNet) and not self.quarter:
+            if request.card.stride == QUARTER and not self.quarter:
                 scores = Interp(zoom=ZOOM)(scores)
         return scores
 
@@ -149,15 +149,16 @@ def engine(
         keep_memory()
     cache = Cache(cache_dir)
     module = source if isinstance(source, nn.Module) else open_weights(source, cache)
-    size = size or getattr(module, "input_size", None)
+    card = card_of(module)
+    size = size or card.input_size
     if size is None:
         raise InputError("the network says nothing of an input size; give one")
-    if isinstance(module, ICNet):
-        check_size(*size)
+    card.sizes.check(*size)
     module = rewritten(module.eval()) if rewrite else module.eval()
     images = 1 if device.type == "cpu" else batch
-    request = Request(module, device, precision, size, images, threads or torch.get_num_threads(), cache, rewrite)
-    quarter = isinstance(module, ICNet) and not full
+    threads = threads or torch.get_num_threads()
+    request = Request(module, card, device, precision, size, images, threads, cache, rewrite)
+    quarter = card.stride == QUARTER and not full
     name, run, notes = _built(request, backend)
     return Engine(name, tuple(notes), request, quarter, rewrite, run)
 
@@ -191,9 +192,10 @@ def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:
     kept = cache.file(f"weights-{provenance.sha256[:32]}.safetensors")
     if kept.exists():
         return checkpoints.load(kept)
-    module = checkpoints.load(path)
-    if isinstance(module, ICNet):
-        copy = checkpoints.Checkpoint(module.state_dict(), provenance, module.pyramid, module.input_size)
+    if checkpoints.kind_of(path) == "safetensors":
+        return checkpoints.load(path)
+    checkpoint = checkpoints.read_checkpoint(path)
+    if checkpoint.architecture == checkpoints.ICNET:
         with suppress(InputError):  # of a cache that cannot be written
-            checkpoints.write_checkpoint(kept, copy)
-    return module
+            checkpoints.write_checkpoint(kept, checkpoint)
+    return checkpoint.network()

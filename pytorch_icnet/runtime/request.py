@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import fx, nn
 
-from ..icnet import ICNet
+from ..card import QUARTER, ModelCard
 from .cache import Cache
 from .precision import PRECISIONS
 
@@ -27,6 +28,7 @@ class Request:
 
     Attributes:
         module: the network, in eval mode, rewritten or not.
+        card: of the network.
         size: (height, width) of the images.
         batch: images in a call; 1 on the processor, where images run one after the other.
         threads: of the processor.
@@ -35,6 +37,7 @@ class Request:
     """
 
     module: nn.Module
+    card: ModelCard
     device: torch.device
     precision: str
     size: tuple[int, int]
@@ -53,7 +56,12 @@ class Request:
 
     def scores(self) -> Scores:
         """The network in ``dtype`` on the device, with its weights laid out channels last."""
-        module = Scores(self.module, self.dtype).to(self.device, self.dtype).eval().requires_grad_(False)
+        module = (
+            Scores(self.module, self.dtype, quarter=self.card.stride == QUARTER)
+            .to(self.device, self.dtype)
+            .eval()
+            .requires_grad_(False)
+        )
         for parameter in module.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -61,23 +69,37 @@ class Request:
 
     def key(self, *more: object) -> str:
         """A name for what is compiled of this request: the same for the same network, size, arithmetic and machine."""
-        parts = (digest(self.module), self.device, self.precision, self.size, self.batch, torch.__version__, *more)
+        parts = (
+            digest(self.module),
+            self.card.stride,
+            self.device,
+            self.precision,
+            self.size,
+            self.batch,
+            torch.__version__,
+            *more,
+        )
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
 class Scores(nn.Module):
     """A network's scores, at a quarter of the resolution where it offers them, from float32 to float32."""
 
-    def __init__(self, module: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, module: nn.Module, dtype: torch.dtype, *, quarter: bool) -> None:
         super().__init__()
-        self.module, self.dtype = copied(module), dtype
+        self.module, self.dtype, self.quarter = copied(module), dtype, quarter
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) float32 to (N, classes, h, w) float32, contiguous."""
         x = x.to(self.dtype, memory_format=torch.channels_last)
-        module = self.module
-        scores: torch.Tensor = module.quarter_scores(x) if isinstance(module, ICNet) else module(x)
-        return scores.float().contiguous()
+        return scores_of(self.module, x, quarter=self.quarter).float().contiguous()
+
+
+def scores_of(module: nn.Module, x: torch.Tensor, *, quarter: bool) -> torch.Tensor:
+    """``module(x)``, or its scores at a quarter of the resolution."""
+    forward: Any = module.quarter_scores if quarter else module
+    scores: torch.Tensor = forward(x)
+    return scores
 
 
 def copied(module: nn.Module) -> nn.Module:
@@ -90,7 +112,7 @@ def copied(module: nn.Module) -> nn.Module:
 
 def digest(module: nn.Module) -> str:
     """A sum over a network: its weights, its structure, and the source code of its layers, torch's own excepted."""
-    total = hashlib.sha256(repr((type(module).__qualname__, module, getattr(module, "pyramid", None))).encode())
+    total = hashlib.sha256(repr((type(module).__qualname__, module)).encode())
     if isinstance(module, fx.GraphModule):
         total.update(module.code.encode())
     for name, tensor in module.state_dict().items():

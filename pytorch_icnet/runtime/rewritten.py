@@ -77,7 +77,7 @@ class RewrittenICNet(ICNet):
         with torch.device("meta"):
             super().__init__(model.num_classes, pyramid=model.pyramid, channels=channels)
         self.load_state_dict(model.state_dict(), strict=False, assign=True)  # the auxiliary heads stay behind
-        self.input_size, self.provenance = model.input_size, model.provenance
+        self.card = model.card
 
         factors = self.data_sub1.weight.detach().double()
         for name in IMAGE_READERS:

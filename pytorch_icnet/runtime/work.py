@@ -13,8 +13,9 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ..icnet import ICNet
+from ..card import QUARTER, card_of
 from .precision import PRECISIONS, arithmetic
+from .request import scores_of
 
 _ROUNDS = 5
 
@@ -38,7 +39,7 @@ def work(module: nn.Module, shape: Sequence[int], precision: str = "fp32") -> Wo
         on_paper = copy.deepcopy(module).to("meta")
         x = torch.empty(tuple(shape), device="meta", dtype=next(on_paper.parameters()).dtype)
         counter.clear()
-        on_paper.quarter_scores(x) if isinstance(on_paper, ICNet) else on_paper(x)
+        scores_of(on_paper, x, quarter=card_of(module).stride == QUARTER)
     return Work(counter.flop, counter.numbers * PRECISIONS[precision].itemsize)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from icnet_common.config import checked, is_name, read_json, shown
 from icnet_common.errors import InputError
 from icnet_common.folders import atomic_folder
 
+from ..card import card_of
 from ..datasets.classes import ClassEntry, ClassTable, default_colour
 from ..predict import Predictor
 from ..weights.checkpoints import load
@@ -70,17 +71,18 @@ class PluginCheckpoint:
             InputError: the weights cannot be used, or are for fewer classes.
         """
         module = load(self.weights)
-        scores, needed = int(getattr(module, "num_classes", 0)), max(self.indices.values()) + 1
+        card = card_of(module)
+        scores, needed = card.num_classes or 0, max(self.indices.values()) + 1
         if scores < needed:
             raise InputError(f"{self.weights}: scores {scores} classes, but {CONFIG} has {needed}")
-        vars(module).update(protocol="supervisely", input_size=self.input_size or module.input_size)
+        vars(module)["card"] = replace(card, protocol="supervisely", input_size=self.input_size or card.input_size)
         return module
 
     def model(self, **options: Any) -> DeployedModel:
         """The network and its classes; ``options`` go to :class:`pytorch_icnet.predict.Predictor`."""
         module = self.module()
         table = self.table()
-        if int(getattr(module, "num_classes", 0)) == table.num_classes:
+        if card_of(module).num_classes == table.num_classes:
             options["classes"] = table
         return DeployedModel(Predictor(module, **options), {self.indices[each.title]: each for each in self.classes})
 

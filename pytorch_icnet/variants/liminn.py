@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..imaging.normalization import TORCHVISION, Normalization
+from ..card import ModelCard
+from ..imaging.normalization import TORCHVISION
 from ..pyramid import BINS
 from . import resnet
 from .states import load_strict
@@ -46,10 +47,7 @@ class LiminnICNet(nn.Module):
     def __init__(self, num_classes: int = 19, depth: int = 50, *, published_mistakes: bool = False) -> None:
         super().__init__()
         self.num_classes, self.depth, self.published_mistakes = num_classes, depth, published_mistakes
-        self.input_size = INPUT_SIZE
-        self.pixels: Normalization = TORCHVISION
-        self.protocol = FAMILY
-        self.provenance: dict[str, object] = {}
+        self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, TORCHVISION, FAMILY)
 
         self.pretrained = Backbone(depth)
         self.conv_sub1 = nn.Sequential(ConvBNReLU(3, 32), ConvBNReLU(32, 32), ConvBNReLU(32, 64))

@@ -19,7 +19,8 @@ from torch import nn
 
 from icnet_common.errors import InputError, WeightsError
 
-from ..imaging.normalization import IMAGENET, Normalization
+from ..card import ModelCard
+from ..imaging.normalization import IMAGENET
 from ..pyramid import BINS
 from .resnet import DEPTHS, WIDTHS, BasicBlock, Bottleneck, ResNet, depth_of
 from .states import load_strict
@@ -54,10 +55,7 @@ class MMSegICNet(nn.Module):
     def __init__(self, depth: int = 50, num_classes: int = 19, *, aux: bool = True) -> None:
         super().__init__()
         self.depth, self.num_classes, self.aux = depth, num_classes, aux
-        self.input_size: tuple[int, int] = INPUT_SIZE
-        self.pixels: Normalization = IMAGENET
-        self.protocol = FAMILY
-        self.provenance: dict[str, object] = {}
+        self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, IMAGENET, FAMILY)
 
         self.backbone = Backbone(depth)
         self.neck = Neck()

@@ -7,6 +7,7 @@ Follows meetshah1995/pytorch-semseg 801fb20, ``ptsemseg/models/icnet.py`` and ``
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +16,17 @@ from torch import nn
 from converter.layers.interp import Interp
 from icnet_common.errors import InputError
 
+from ..card import QUARTER, InputSizes, ModelCard
 from ..icnet import INPUT_SIZE, ICNet
-from ..imaging.normalization import CAFFE, Normalization
+from ..imaging.normalization import CAFFE
 from ..pyramid import BINS, REFERENCE_SIZE, Window, windows
 from .names import to_caffe, to_published
 from .states import load_strict
 
 FAMILY = "semseg"
+
+SIZES = InputSizes(32, 1, 1, INPUT_SIZE, "pytorch-semseg's ICNet")
+"""That eval mode takes."""
 
 SMALLEST_TRAINED = 161
 """The shorter side, from which every bin of the pyramid has a pixel in training."""
@@ -53,10 +58,7 @@ class SemSegICNet(nn.Module):
         super().__init__()
         self.num_classes, self.batch_norm = num_classes, batch_norm
         self.caffe_faithful, self.published_mistakes = caffe_faithful, published_mistakes
-        self.input_size = INPUT_SIZE
-        self.pixels: Normalization = CAFFE
-        self.protocol = FAMILY
-        self.provenance: dict[str, object] = {}
+        self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, CAFFE, FAMILY, SIZES, QUARTER)
 
         self.convbnrelu1_1 = Unit("cbr_unit", 3, 32, 3, batch_norm, stride=2, relu=True)
         self.convbnrelu1_2 = Unit("cbr_unit", 32, 32, 3, batch_norm, relu=True)
@@ -121,11 +123,6 @@ class SemSegICNet(nn.Module):
         detail = self.convbnrelu3_sub1(self.convbnrelu2_sub1(self.convbnrelu1_sub1(x)))
         sub12 = Interp(zoom=2)(self.cff_sub12(sub24, detail))
         return low, sub24, sub12
-
-    def fit(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The nearest size, not below a given one, that eval mode takes."""
-        height, width = (max(least, (n + 30) // 32 * 32 + 1) for n, least in zip(size, self.input_size, strict=True))
-        return height, width
 
     def _check_size(self, height: int, width: int) -> None:
         least = (SMALLEST_TRAINED, SMALLEST_TRAINED) if self.training else INPUT_SIZE
@@ -291,7 +288,7 @@ def to_icnet(model: SemSegICNet) -> ICNet:
     caffe = ICNet(model.num_classes, merged=not model.batch_norm, aux=True).to(model.classification.weight)
     state = to_caffe(model.state_dict())
     caffe.load_state_dict({"data_sub1.weight": caffe.data_sub1.weight.detach(), **state})
-    caffe.provenance = dict(model.provenance)
+    caffe.card = replace(caffe.card, provenance=model.card.provenance)
     return caffe.train(model.training)
 
 
@@ -312,5 +309,5 @@ def from_icnet(model: ICNet, *, caffe_faithful: bool = False) -> SemSegICNet:
     if any(key not in expected or expected[key].shape != value.shape for key, value in renamed.items()):
         raise InputError("pytorch-semseg's net has the published numbers of channels, but these weights others")
     net.load_state_dict({**expected, **renamed})
-    net.provenance = dict(model.provenance)
+    net.card = replace(net.card, provenance=model.card.provenance)
     return net.train(model.training)

@@ -7,17 +7,19 @@ from torch import nn
 
 from icnet_common.errors import InputError
 
+from ..card import card_of
+
 
 def tiled_probabilities(
     model: nn.Module, x: torch.Tensor, *, mirror: bool = True, overwrite: bool = False
 ) -> torch.Tensor:
-    """Probabilities of images from tiles of the network's ``input_size``.
+    """Probabilities of images from tiles of the input size on the network's card.
 
     There are n + 1 rows and n + 1 columns of tiles, evenly from edge to edge, with n the larger ratio of image to tile,
     rounded down, plus 1.
 
     Args:
-        model: gives scores of the size of its input, and has ``input_size``.
+        model: gives scores of the size of its input, and has a card.
         x: (N, 3, H, W), at least as high and wide as a tile.
         mirror: average over each tile and its mirror image.
         overwrite: where tiles overlap take the last one's probabilities, as published; otherwise their mean.
@@ -29,7 +31,10 @@ def tiled_probabilities(
         InputError: images smaller than a tile.
     """
     height, width = x.shape[-2:]
-    rows, columns = (int(length) for length in model.input_size)  # type: ignore[union-attr]
+    size = card_of(model).input_size
+    if size is None:
+        raise InputError("the network says nothing of an input size")
+    rows, columns = size
     if height < rows or width < columns:
         raise InputError(f"an image of {height}x{width} is smaller than one tile of {rows}x{columns}")
     steps = int(max(height / rows, width / columns) + 1)

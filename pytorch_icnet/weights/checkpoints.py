@@ -19,6 +19,7 @@ from icnet_common.errors import InputError, WeightsError
 from prototxt import read_weights
 
 from .. import variants
+from ..card import ModelCard
 from ..icnet import INPUT_SIZE, ICNet, folded
 from ..pyramid import Pyramid
 from ..variants import semseg
@@ -71,8 +72,7 @@ class Checkpoint:
             raise WeightsError(f"{self.provenance.file}: {error}") from error
         if relative is None:
             return self.model(aux=aux)
-        relative.input_size = self.input_size
-        relative.provenance = dataclasses.asdict(self.provenance)
+        relative.card = self._card(relative.card)
         return relative.eval()  # type: ignore[no-any-return]
 
     def model(self, *, aux: bool = False) -> ICNet:
@@ -109,9 +109,12 @@ class Checkpoint:
                 **{key: fresh[key] for key in fresh if key.startswith(("conv6_sub2.", "conv6_sub4."))},
             }
         _load(model, state, self.provenance.file)
-        model.input_size = self.input_size
-        model.provenance = dataclasses.asdict(self.provenance)
+        model.card = self._card(model.card)
         return model.eval()
+
+    def _card(self, card: ModelCard) -> ModelCard:
+        """A network's card with what the file says."""
+        return dataclasses.replace(card, input_size=self.input_size, provenance=self.provenance)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -134,7 +137,7 @@ def write_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> No
     """Write a safetensors file, whole or not at all, with the provenance in its metadata."""
     metadata = {
         "architecture": checkpoint.architecture,
-        "provenance": dataclasses.asdict(checkpoint.provenance),
+        "provenance": checkpoint.provenance.as_data(),
         "input_size": checkpoint.input_size,
         "pyramid": None if checkpoint.pyramid is None else {k: list(v) for k, v in checkpoint.pyramid.items()},
         **checkpoint.notes,
@@ -179,10 +182,9 @@ def icnet(
 def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Module:
     """The network in any supported file, told apart by its content, as published and in eval mode.
 
-    ``forward(x)`` gives the tensor that the published net gives as its first output. ``num_classes``, ``input_size``
-    (height, width) and ``provenance`` (a dict) are attributes; variants also have ``pixels`` and ``protocol``. Of a
-    safetensors file with any other Caffe net it is the graph that :func:`converter.load_caffe` gives, whose ``forward``
-    may take and give several tensors.
+    ``forward(x)`` gives the tensor that the published net gives as its first output; ``card`` is its
+    :class:`~pytorch_icnet.card.ModelCard`. Of a safetensors file with any other Caffe net it is the graph that
+    :func:`converter.load_caffe` gives, whose ``forward`` may take and give several tensors.
 
     Args:
         path: a caffemodel, a safetensors file or a torch checkpoint.
@@ -202,13 +204,14 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
         raise InputError(f"{path}: a net of Caffe, which has no other form")
     graph = graph_of(state, own, str(path))
     net = net_of(graph)
-    sizes = [shape[2:] for shape in net.inputs.values() if len(shape) == 4]
+    sizes = [(shape[2], shape[3]) for shape in net.inputs.values() if len(shape) == 4]
     channels = [shape[1] for shape in outputs_of(net).values() if shape is not None and len(shape) > 1]
-    vars(graph).update(
-        input_size=sizes[0] if sizes else None,
-        num_classes=channels[0] if channels else None,
-        provenance=graph.meta["provenance"],
-    )
+    try:
+        provenance = Provenance.from_data(graph.meta["provenance"])
+    except ValueError:  # of a file that another program wrote
+        provenance = None
+    card = ModelCard(CAFFE, next(iter(channels), None), next(iter(sizes), None), provenance=provenance)
+    vars(graph)["card"] = card  # a plain attribute, which torch.fx has no place for
     return graph
 
 
@@ -239,7 +242,7 @@ def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str
     if own.get("architecture") == CAFFE:
         raise WeightsError(f"{path}: holds another net than ICNet; pytorch_icnet.load reads it")
     try:
-        provenance = Provenance(**own["provenance"]) if "provenance" in own else Provenance.of(path)
+        provenance = Provenance.from_data(own["provenance"]) if "provenance" in own else Provenance.of(path)
         size = tuple(int(n) for n in own.get("input_size", _input_size(state)))
         pyramid = own.get("pyramid")
         pyramid = None if pyramid is None else {str(k): tuple(int(n) for n in v) for k, v in pyramid.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .known import by_md5
 
@@ -35,3 +37,21 @@ class Provenance:
                 sha256.update(chunk)
         known = by_md5(md5.hexdigest())
         return cls(Path(path).name, md5.hexdigest(), sha256.hexdigest(), known.file if known else None)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Provenance:
+        """What :meth:`as_data` gave.
+
+        Raises:
+            ValueError: anything else.
+        """
+        keys = ("file", "md5", "sha256", "known")
+        if not isinstance(data, dict) or {*data} != {*keys}:
+            raise ValueError(f"a provenance has {', '.join(keys)}")
+        if not all(isinstance(data[key], str) or (key == "known" and data[key] is None) for key in keys):
+            raise ValueError("a provenance holds texts")
+        return cls(**data)
+
+    def as_data(self) -> dict[str, str | None]:
+        """For JSON."""
+        return dataclasses.asdict(self)

@@ -278,8 +278,7 @@ def test_expected_figures(root: Path) -> None:
 def test_expected_of_known_weights(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert_failed(evaluate("--expect"), "nothing is published of these weights")
     assert not (root / "results").exists()
-    model = Quarter()
-    model.provenance["md5"] = KNOWN_WEIGHTS[0].md5
+    model = Quarter(md5=KNOWN_WEIGHTS[0].md5)
     monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
     missed = evaluate("--expect")
     assert missed.exit_code == 1

@@ -20,10 +20,12 @@ from evaluation.outputs import Outputs
 from evaluation.pipeline import STAGES, Scoring, predict
 from evaluation.protocols import Settings, protocol
 from icnet_common.errors import InputError
+from pytorch_icnet.card import QUARTER, InputSizes, ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
 from pytorch_icnet.datasets.palette import PALETTE
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
+from pytorch_icnet.weights.provenance import Provenance
 
 from ..nets import seeded
 
@@ -33,15 +35,15 @@ INPUT_SIZE = (33, 65)
 class Quarter(nn.Module):
     """A seeded convolution of stride 4: scores at a quarter of the resolution."""
 
-    def __init__(self, num_classes: int = 19) -> None:
+    def __init__(self, num_classes: int = 19, md5: str = "0" * 32) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(3, num_classes, 5, stride=4, padding=2)
         generator = torch.Generator().manual_seed(0)
         for parameter in self.parameters():
             parameter.data = torch.randn(parameter.shape, generator=generator) / 50
-        self.num_classes = num_classes
-        self.input_size = INPUT_SIZE
-        self.provenance = {"file": "quarter", "md5": "0" * 32, "sha256": "0" * 64, "known": None}
+        provenance = Provenance("quarter", md5, "0" * 64, None)
+        sizes = InputSizes(32, 1, 8)
+        self.card = ModelCard("", num_classes, INPUT_SIZE, sizes=sizes, stride=QUARTER, provenance=provenance)
 
     def quarter_scores(self, x: torch.Tensor) -> torch.Tensor:
         scores: torch.Tensor = self.convolution(x)

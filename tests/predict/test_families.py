@@ -16,6 +16,7 @@ from torch import nn
 from evaluation.protocols import Logits, Settings, protocol
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
+from pytorch_icnet.card import ModelCard
 from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.variants.liminn import LiminnICNet
@@ -30,8 +31,7 @@ class Coarse(nn.Module):
 
     def __init__(self, name: str, pixels: Normalization) -> None:
         super().__init__()
-        self.protocol, self.pixels = name, pixels
-        self.num_classes, self.input_size = 5, (32, 64)
+        self.card = ModelCard("", 5, (32, 64), pixels, name)
         torch.manual_seed(0)
         self.convolution = nn.Conv2d(3, 5, 8, stride=8)
 
@@ -55,7 +55,7 @@ def test_labels_are_those_of_the_protocol(name: str, pixels: Normalization) -> N
     net = Coarse(name, pixels).eval()
     size = (40, 72)
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    theirs = protocol(name, Settings(input_size=net.input_size, pixels=pixels))
+    theirs = protocol(name, Settings(input_size=(32, 64), pixels=pixels))
     with torch.inference_mode():
         logits = [Logits(net(view.blob(rgb))[0], view.size) for view in theirs.inputs(size)]
     prediction = theirs.finish(logits, size).at(size)
@@ -70,7 +70,7 @@ def test_labels_are_those_of_the_protocol(name: str, pixels: Normalization) -> N
 
 
 def test_unknown_family() -> None:
-    with pytest.raises(ValueError, match="no rule 'other'"):
+    with pytest.raises(ValueError, match="no recipe 'other'"):
         Predictor(Coarse("other", CAFFE))
 
 

@@ -14,9 +14,9 @@ from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet import predictor as predictor_module
 from pytorch_icnet.datasets.classes import plain_table
+from pytorch_icnet.icnet import SIZES
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.predict import Predictor
-from pytorch_icnet.predictor import next_legal
 
 from ..nets import seeded
 
@@ -74,25 +74,33 @@ def test_native_feeds_each_image_at_the_next_legal_size(net: ICNet) -> None:
     for height, width in ((60, 100), (33, 65), (120, 40)):
         image = photo(height, width)
         (view, blob), *others = native.prepare(image).blobs
-        assert not others and view.size == tuple(blob.shape[2:]) == next_legal((height, width))
+        assert not others and view.size == tuple(blob.shape[2:]) == SIZES.fit((height, width))
         scores = quarter(net, image, view.size)
+        full = (4 * scores.shape[-2] - 3, 4 * scores.shape[-1] - 3)
         labels = native.labels(image)
         assert labels.shape == (height, width)
-        assert np.mean(labels == postprocess(scores, (height, width), full_size=view.size)) > 0.99
+        assert np.mean(labels == postprocess(scores, (height, width), full_size=full)) > 0.99
 
 
 @pytest.mark.parametrize(
-    ("size", "legal"), [((1024, 2048), (1025, 2049)), ((33, 34), (33, 65)), ((1, 32), (33, 33)), ((66, 97), (97, 97))]
+    ("size", "legal"),
+    [
+        ((1024, 2048), (1025, 2049)),
+        ((33, 34), (33, 34)),
+        ((1, 32), (1, 33)),
+        ((66, 105), (66, 129)),
+        ((1030, 9), (1030, 33)),
+    ],
 )
-def test_next_legal_size(size: tuple[int, int], legal: tuple[int, int]) -> None:
-    assert next_legal(size) == legal
+def test_the_size_that_fits(size: tuple[int, int], legal: tuple[int, int]) -> None:
+    assert SIZES.fit(size) == legal
 
 
 def test_native_refuses_what_is_too_large_for_one_pass(net: ICNet, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(predictor_module, "MAX_INPUT", 97 * 97)
     native = Predictor(net, native=True, backend="eager")
     native.labels(photo(90, 90))
-    with pytest.raises(InputError, match=r"97x129 is too large .* sliding windows"):
+    with pytest.raises(InputError, match=r"97x100 is too large .* sliding windows"):
         native.labels(photo(90, 100))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import pickle
 import struct
@@ -15,6 +14,7 @@ from safetensors import safe_open
 from icnet_common.errors import InputError
 from prototxt import write_weights
 from pytorch_icnet import ICNet, icnet, load
+from pytorch_icnet.card import card_of
 from pytorch_icnet.weights.checkpoints import read_checkpoint, write_checkpoint
 from pytorch_icnet.weights.known import KNOWN_WEIGHTS, by_file, by_md5
 
@@ -40,7 +40,7 @@ def test_caffemodel_safetensors_and_pth_are_one_net(tmp_path: Path, model: ICNet
             file = (tmp_path / f"a.{suffix}").rename(tmp_path / f"{suffix}.bin")
             loaded = load(file)
             assert isinstance(loaded, ICNet) and not loaded.training and not loaded.merged
-            assert loaded.num_classes == 7 and loaded.input_size == (1025, 2049)
+            assert loaded.num_classes == 7 and loaded.card.input_size == (1025, 2049)
             assert torch.equal(loaded(IMAGE), expected), suffix
 
 
@@ -49,8 +49,8 @@ def test_provenance_goes_with_the_weights(tmp_path: Path, model: ICNet) -> None:
     original = read_checkpoint(caffemodel)
     write_checkpoint(tmp_path / "b.safetensors", original)
     loaded = load(tmp_path / "b.safetensors")
-    assert isinstance(loaded, ICNet) and loaded.provenance == dataclasses.asdict(original.provenance)
-    assert loaded.provenance["file"] == "a.caffemodel"
+    assert isinstance(loaded, ICNet) and loaded.card.provenance == original.provenance
+    assert card_of(loaded).weights_data()["file"] == "a.caffemodel"
     with safe_open(tmp_path / "b.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["pytorch_icnet"])["architecture"] == "icnet"
 

@@ -16,7 +16,7 @@ from converter.match import Weights
 from icnet_common.errors import InputError
 from prototxt import bundled_net, read_net
 from pytorch_icnet import ICNet, icnet
-from pytorch_icnet.icnet import check_size, folded, legal_sizes
+from pytorch_icnet.icnet import SIZES, check_size, folded
 from pytorch_icnet.pyramid import windows
 from pytorch_icnet.weights.caffe import fitting_net, pyramid_of, resized_net
 from pytorch_icnet.weights.verify import normalized
@@ -133,14 +133,14 @@ def test_the_bundled_nets_have_the_default_windows_and_the_known_cost() -> None:
     [(1025, (1025,)), (1032, (1032,)), (1033, (1032, 1057)), (1024, (1000, 1025)), (7, (7,)), (20, (8, 33)), (0, (1,))],
 )
 def test_legal_sizes(n: int, expected: tuple[int, ...]) -> None:
-    assert legal_sizes(n) == expected
+    assert SIZES.nearest(n) == expected
 
 
 def test_every_legal_size_works_and_no_other() -> None:
     model = seeded()
     for n in range(33, 70):
         image = torch.zeros(1, 3, n, 33)
-        if legal_sizes(n) == (n,):
+        if SIZES.nearest(n) == (n,):
             assert model(image).shape[-2:] == ((n - 1) // 32 * 32 + 1, 33)
         else:
             with pytest.raises(InputError, match="nearest legal heights"):

@@ -144,7 +144,7 @@ def test_weights_from_a_file_and_from_the_cache(net: ICNet, cache: Path, tmp_pat
     for _ in range(2):
         ready = engine(path, size=SIZE, cache_dir=cache, backend="eager")
         module = ready.request.module
-        assert isinstance(module, ICNet) and module.provenance["file"] == "w.caffemodel"
+        assert isinstance(module, ICNet) and module.card.weights_data()["file"] == "w.caffemodel"
         assert gap(ready(image()), reference) < LIMIT["fp32"]
 
 

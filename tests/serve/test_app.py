@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ class Gated(Predictor):
 
     def __init__(self) -> None:
         module = seeded()
-        module.input_size = INPUT_SIZE
+        module.card = replace(module.card, input_size=INPUT_SIZE)
         super().__init__(module, backend="eager", threads=1)
         self.open, self.begun = threading.Event(), threading.Semaphore(0)
         self.open.set()

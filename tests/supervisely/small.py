@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def write_project(root: Path, tags: tuple[str, ...] = ("train", "train", "val", 
 def net(num_classes: int = 4) -> ICNet:
     """A narrow net whose label maps have every class somewhere."""
     model = seeded(num_classes=num_classes, merged=False, aux=True)
-    model.input_size = (65, 97)
+    model.card = replace(model.card, input_size=(65, 97))
     return model
 
 

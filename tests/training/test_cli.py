@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from prototxt import read_weights
 from pytorch_icnet import icnet, load
+from pytorch_icnet.card import card_of
 from training.cli import main
 from training.scenes import write_scenes
 from training.scenes.files import write_list
@@ -44,7 +45,7 @@ def test_train_resume_and_give_back_to_caffe(root: Path, tmp_path: Path) -> None
     assert results["iterations"] == 3 and results["loss"] > 0 and 0 <= results["best"]["mean_iou"] <= 1
     assert {"best.safetensors", "icnet_bnnomerge.caffemodel", "last.pt", "log.csv"} <= set(results["files"])
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 1 + 3 + 2
-    assert load(tmp_path / "last.safetensors").input_size == (65, 129)
+    assert card_of(load(tmp_path / "last.safetensors")).input_size == (65, 129)
     assert {"conv6_cls", "conv6_sub2", "conv6_sub4"} <= set(read_weights(tmp_path / "icnet_bnnomerge.caffemodel"))
 
 

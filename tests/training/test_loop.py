@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from icnet_common.errors import InputError
 from pytorch_icnet import load
+from pytorch_icnet.card import card_of
 from training.build import start
 from training.checkpoint import read_state
 from training.data import Batch, source_of
@@ -49,7 +51,7 @@ def recipe(**sections: dict[str, Any]) -> Recipe:
 def trainer(root: Path, out: Path, chosen: Recipe, *, val_source: bool = False, weights: Path | None = None) -> Trainer:
     source = source_of(root)
     begin = start(chosen, 19, weights)
-    begin.model.input_size = (65, 129)
+    begin.model.card = replace(begin.model.card, input_size=(65, 129))
     return Trainer(chosen, begin, source, out, val_source=source if val_source else None)
 
 
@@ -131,7 +133,7 @@ def test_validation_keeps_the_best(root: Path, tmp_path: Path) -> None:
     best = load(tmp_path / BEST_WEIGHTS)
     figures = validate(best, source_of(root), torch.device("cpu"))  # type: ignore[arg-type]
     assert figures.mean_iou == training.best
-    assert (load(tmp_path / LAST_WEIGHTS).input_size) == (65, 129)
+    assert card_of(load(tmp_path / LAST_WEIGHTS)).input_size == (65, 129)
 
 
 def test_state_is_tensors_and_plain_values(root: Path, tmp_path: Path) -> None:
@@ -207,7 +209,7 @@ root, out = Path(sys.argv[1]), Path(sys.argv[2])
 chosen = read_recipe(out / "recipe.yaml")
 with processes("cpu", 120) as group:
     begin = start(chosen, 19, sys.argv[3])
-    begin.model.input_size = (65, 129)
+    begin.model.card = replace(begin.model.card, input_size=(65, 129))
     Trainer(chosen, begin, source_of(root), out, val_source=source_of(root), group=group).run()
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def model() -> ICNet:
         for values, low in ((norm.weight, 0.5), (norm.bias, -0.5), (norm.running_mean, -0.5), (norm.running_var, 0.5)):
             assert values is not None
             values.data.uniform_(low, low + 1, generator=generator)
-    net.input_size = SIZE
+    net.card = replace(net.card, input_size=SIZE)
     return net.eval()
 
 
@@ -104,7 +105,7 @@ def test_keeping_all_is_the_identity(model: ICNet, x: torch.Tensor) -> None:
     assert difference(model, same, x) == 0
     for key, value in model.state_dict().items():
         assert torch.equal(same.state_dict()[key], value), key
-    assert same.input_size == SIZE and not same.training
+    assert same.card.input_size == SIZE and not same.training
 
 
 def test_the_weakest_filters_go() -> None:
@@ -182,7 +183,7 @@ def test_a_pruned_net_trains_on_and_resumes(tmp_path: Path) -> None:
     torch.manual_seed(5)
     net = ICNet(19, merged=False, width=0.2, aux=True)
     initialize(net)
-    net.input_size = (65, 129)
+    net.card = replace(net.card, input_size=(65, 129))
     lines: list[str] = []
     job = Job(recipe, source_of(tmp_path / "data"), resume=True, show=lines.append)
     done = job.compress(Start(net, (), ()), tmp_path / "out", 0.5, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ def model() -> ICNet:
     net.train()
     for _ in range(10):
         net(torch.randn(2, 3, *SIZE))
-    net.input_size = SIZE
+    net.card = replace(net.card, input_size=SIZE)
     return net.eval()
 
 

@@ -69,8 +69,8 @@ def test_the_stride_experiment(folder: Path, tmp_path: Path) -> None:
 
 def test_a_network_of_its_own_protocol(folder: Path) -> None:
     network = open_network(folder / "semseg.pkl", torch.device("cpu"), backend="eager")
-    assert (network.protocol, network.pixels, network.input_size) == ("semseg", CAFFE, (1025, 2049))
-    assert network.fit((64, 128)) == (1025, 2049) and network.fit((1026, 2049)) == (1057, 2049)
+    assert (network.protocol, network.spec.pixels, network.spec.input_size) == ("semseg", CAFFE, (1025, 2049))
+    assert network.spec.fit((64, 128)) == (1025, 2049) and network.spec.fit((1026, 2049)) == (1057, 2049)
     size = (1025, 2049)
     view = ModelInput(size, "opencv", CAFFE)
     logits = network.logits(torch.zeros(1, 3, *size), view)

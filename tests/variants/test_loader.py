@@ -21,6 +21,7 @@ from torch import nn
 from converter.cli import main as convert
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, load
+from pytorch_icnet.card import card_of
 from pytorch_icnet.variants import FAMILIES, family_of
 from pytorch_icnet.variants.liminn import LiminnICNet
 from pytorch_icnet.variants.mmseg import MMSegICNet
@@ -148,8 +149,9 @@ def test_every_family_by_its_content(tmp_path: Path, name: str) -> None:
         torch.save(content, file, _use_new_zipfile_serialization=zipped)
         found: Any = load(file)
         assert type(found) is type(model) and not found.training
-        assert found.num_classes == 7 and found.protocol == family and found.provenance["file"] == file.name
-        assert found.input_size == FAMILIES[family].INPUT_SIZE
+        card = card_of(found)
+        assert card.num_classes == 7 and card.protocol == family and card.weights_data()["file"] == file.name
+        assert card.input_size == FAMILIES[family].INPUT_SIZE
         assert all(torch.equal(value, state[key]) for key, value in found.state_dict().items())
         if family != "semseg":
             with torch.no_grad():
@@ -157,7 +159,7 @@ def test_every_family_by_its_content(tmp_path: Path, name: str) -> None:
     checkpoint = read_checkpoint(file)
     write_checkpoint(tmp_path / "b.safetensors", checkpoint)
     again: Any = load(tmp_path / "b.safetensors")
-    assert type(again) is type(model) and again.provenance["file"] == file.name
+    assert type(again) is type(model) and card_of(again).weights_data()["file"] == file.name
     assert all(torch.equal(value, state[key]) for key, value in again.state_dict().items())
 
 
@@ -383,7 +385,7 @@ def test_convert(tmp_path: Path, name: str) -> None:
     done = CliRunner().invoke(convert, [str(tmp_path / "a.pth"), "--output", str(output)])
     assert done.exit_code == 0, done.output
     found: Any = load(output)
-    assert type(found) is type(model) and found.provenance["file"] == "a.pth"
+    assert type(found) is type(model) and card_of(found).weights_data()["file"] == "a.pth"
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in found.state_dict().items())
 
 
@@ -396,7 +398,7 @@ def test_convert_to_caffes_net(tmp_path: Path) -> None:
     )
     assert done.exit_code == 0, done.output
     found: Any = load(tmp_path / "b.safetensors")
-    assert isinstance(found, ICNet) and found.merged and found.provenance["file"] == "a.pkl"
+    assert isinstance(found, ICNet) and found.merged and card_of(found).weights_data()["file"] == "a.pkl"
     assert torch.equal(found.conv6_cls.weight, model.state_dict()["classification.weight"])
 
 

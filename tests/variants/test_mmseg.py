@@ -76,7 +76,7 @@ def test_a_state_says_what_it_is_of(classes: int, aux: bool) -> None:
     assert mmseg.matches(state)
     built = mmseg.build(state)
     assert (built.depth, built.num_classes, built.aux, built.training) == (18, classes, aux, False)
-    assert (built.input_size, built.pixels, built.protocol) == ((1024, 2048), IMAGENET, "mmseg")
+    assert (built.card.input_size, built.card.pixels, built.card.protocol) == ((1024, 2048), IMAGENET, "mmseg")
     assert all(value.dtype == torch.float32 for value in built.parameters())
     with torch.inference_mode():
         assert torch.equal(built.double()(image()), small_float(model)(image()))

@@ -18,6 +18,7 @@ from evaluation.data.labels import read_truth
 from evaluation.protocols import Logits, ModelInput, Settings, protocol
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
+from pytorch_icnet.card import ModelCard
 from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.imaging.inputs import pillow_nearest
 from pytorch_icnet.imaging.normalization import CAFFE, UNIT_BGR
@@ -224,14 +225,13 @@ def test_tile_predict() -> None:
 class Still(nn.Module):
     """Scores that follow from the pixel alone, for tiles of a size; counts its calls."""
 
-    input_size = (5, 7)
-
     def __init__(self) -> None:
         super().__init__()
+        self.card = ModelCard(num_classes=2, input_size=(5, 7))
         self.calls = 0
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert x.shape[-2:] == self.input_size
+        assert x.shape[-2:] == self.card.input_size
         self.calls += 1
         return torch.cat([x, -x], 1)
 
@@ -334,8 +334,8 @@ def test_sizes_that_the_published_net_refuses(training: bool, size: tuple[int, i
     model = SemSegICNet().train(training)
     with pytest.raises(InputError, match=r"must be 32k\+1 and at least"):
         model(torch.zeros(1, 3, *size))
-    assert SemSegICNet().fit(size) == FULL
-    assert SemSegICNet().fit((1026, 2080)) == (1057, 2081)
+    assert SemSegICNet().card.sizes.fit(size) == FULL
+    assert SemSegICNet().card.sizes.fit((1026, 2080)) == (1057, 2081)
 
 
 @pytest.mark.parametrize("size", [(161, 161), (225, 257)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -34,7 +35,7 @@ def begin(config: TrainConfig, recipe: Recipe, num_classes: int, weights: Path |
         begun = _plugin_net(config, recipe, num_classes, weights, continued)
     else:
         begun = _caffe_net(config, recipe, num_classes, weights, continued)
-    vars(begun.model).update(input_size=size, protocol="supervisely")  # what the checkpoint folder will predict with
+    begun.model.card = replace(begun.model.card, input_size=size, protocol="supervisely")  # as the folder will predict
     return begun
 
 

@@ -20,6 +20,7 @@ from converter.passes.strided_shrink import strided_shrink
 from converter.record import net_of
 from icnet_common.errors import InputError, WeightsError
 from pytorch_icnet import ICNet, load
+from pytorch_icnet.card import card_of
 from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .nets import BRANCHES, GRAPHS, graph_of, icnet_graph, image, inputs_of, layer, outputs_of
@@ -89,7 +90,8 @@ def test_load_reads_any_converted_net(tmp_path: Path) -> None:
     graph = GRAPHS["fully"]()
     save_graph(tmp_path / "net.safetensors", graph, PROVENANCE)
     loaded = load(tmp_path / "net.safetensors")
-    assert loaded.input_size == (33, 41) and loaded.num_classes == 3 and loaded.provenance == PROVENANCE
+    card = card_of(loaded)
+    assert (card.input_size, card.num_classes) == ((33, 41), 3) and card.weights_data() == PROVENANCE
     (data,) = inputs_of(graph)
     with torch.no_grad():
         assert torch.equal(loaded(data), graph(data))
