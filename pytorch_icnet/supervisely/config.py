@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from icnet_common.config import (
+    as_data,
+    boolean,
     checked,
     choice,
+    distinct_integers,
+    fraction,
+    integer,
     length,
     names,
     number,
-    numbers,
     read_json,
-    share,
     text,
-    truth,
-    whole,
 )
 from icnet_common.errors import InputError
 
@@ -42,31 +43,31 @@ class Tags:
 
 @dataclass(frozen=True)
 class Batches:
-    train: int = whole(1, least=1, most=1 << 12)
+    train: int = integer(1, least=1, most=1 << 12)
     """Images per device in a step."""
-    val: int = whole(1, least=1, most=1 << 12)
+    val: int = integer(1, least=1, most=1 << 12)
     """Taken and not needed: images are validated one after another, and the figures are the same."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    train: int = whole(2, most=256)
-    val: int = whole(2, most=256)
+    train: int = integer(2, most=256)
+    val: int = integer(2, most=256)
     """Taken and not needed, as ``batch_size.val``."""
 
 
 @dataclass(frozen=True)
 class InputSize:
-    width: int = whole(2049, least=1, most=_MAX_SIDE)
-    height: int = whole(1025, least=1, most=_MAX_SIDE)
+    width: int = integer(2049, least=1, most=_MAX_SIDE)
+    height: int = integer(1025, least=1, most=_MAX_SIDE)
 
 
 @dataclass(frozen=True)
 class CorruptedLimits:
     """So many different samples may fail to load; others take their place."""
 
-    train: int = whole(0)
-    val: int = whole(0)
+    train: int = integer(0)
+    val: int = integer(0)
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class SpecialClasses:
 
 @dataclass(frozen=True)
 class Decreasing:
-    patience: int = whole(1000)
+    patience: int = integer(1000)
     """Validations without a smaller loss before the rate falls."""
     lr_divisor: float = number(5.0, above=1)
 
@@ -92,18 +93,18 @@ class TrainConfig:
     input_size: InputSize = InputSize()
     allow_corrupted_samples: CorruptedLimits = CorruptedLimits()
     special_classes: SpecialClasses = SpecialClasses()
-    epochs: int = whole(2, least=1, most=1_000_000)
+    epochs: int = integer(2, least=1, most=1_000_000)
     val_every: float = number(1.0, above=0)
     """Epochs between validations; may be a fraction."""
     lr: float = number(1e-4, above=0)
     lr_decreasing: Decreasing = Decreasing()
     weights_init_type: str = choice("transfer_learning", "transfer_learning", "continue_training")
-    use_batchnorm: bool = truth(True)
-    gpu_devices: tuple[int, ...] = numbers((0,), least=0, most=255)
+    use_batchnorm: bool = boolean(True)
+    gpu_devices: tuple[int, ...] = distinct_integers((0,), least=0, most=255)
 
     def as_data(self) -> dict[str, Any]:
         """For files: what :func:`train_config_of` takes."""
-        return {**dataclasses.asdict(self), "gpu_devices": list(self.gpu_devices)}
+        return as_data(self)
 
 
 @dataclass(frozen=True)
@@ -135,14 +136,14 @@ class Sides:
 
 @dataclass(frozen=True)
 class WindowSize:
-    width: int = whole(128, least=1, most=_MAX_SIDE)
-    height: int = whole(128, least=1, most=_MAX_SIDE)
+    width: int = integer(128, least=1, most=_MAX_SIDE)
+    height: int = integer(128, least=1, most=_MAX_SIDE)
 
 
 @dataclass(frozen=True)
 class Overlap:
-    x: int = whole(0, most=_MAX_SIDE)
-    y: int = whole(0, most=_MAX_SIDE)
+    x: int = integer(0, most=_MAX_SIDE)
+    y: int = integer(0, most=_MAX_SIDE)
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class Mode:
     name: str = choice("full_image", "full_image")
     model_classes: Renamed = Renamed()
     model_tags: RenamedTags = RenamedTags()
-    save_probabilities: bool = truth(False)
+    save_probabilities: bool = boolean(False)
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Roi(Mode):
     name: str = choice("roi", "roi")
     bounds: Sides = Sides()
     """What is left away at each side."""
-    save: bool = truth(False)
+    save: bool = boolean(False)
     """Write the part as a rectangle of the class ``class_name``."""
     class_name: str = text("inference_roi")
 
@@ -175,7 +176,7 @@ class Boxes(Mode):
     from_classes: tuple[str, ...] | None = names()
     padding: Sides = Sides()
     """What is added to the box at each side; percents are of the box."""
-    save: bool = truth(False)
+    save: bool = boolean(False)
     """Write the boxes as rectangles; their class is the object's with ``add_suffix``."""
     add_suffix: str = text("_input_bbox", empty=True)
 
@@ -187,7 +188,7 @@ class Windows(Mode):
     name: str = choice("sliding_window", "sliding_window")
     window: WindowSize = WindowSize()
     min_overlap: Overlap = Overlap()
-    save: bool = truth(False)
+    save: bool = boolean(False)
     """Write the windows as rectangles of the class ``class_name``."""
     class_name: str = text("sliding_window")
 
@@ -197,8 +198,8 @@ MODES: dict[str, type[Mode]] = {"full_image": Mode, "roi": Roi, "bboxes": Boxes,
 
 @dataclass(frozen=True)
 class ModelOptions:
-    gpu_device: int = whole(0, most=255)
-    min_score_threshold: float | None = share()
+    gpu_device: int = integer(0, most=255)
+    min_score_threshold: float | None = fraction(None, null=True)
     """Taken and without effect, as in the plugin."""
 
 

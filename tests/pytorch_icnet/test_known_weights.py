@@ -16,7 +16,7 @@ from pytorch_icnet.weights.known import (
     lookup,
     of_network,
 )
-from training.recipes.recipe import CHOICES
+from training.recipes.recipe import NETWORKS
 
 ALL = (*KNOWN_WEIGHTS, *VARIANTS)
 
@@ -24,7 +24,7 @@ ALL = (*KNOWN_WEIGHTS, *VARIANTS)
 @pytest.mark.parametrize("known", ALL, ids=lambda known: known.file)
 def test_each_row_is_whole(known: KnownWeights) -> None:
     assert known.protocol in PROTOCOLS and known.pixels in NORMALIZATIONS
-    assert known.protocol == "official" or known.net in CHOICES["model.network"]
+    assert known.protocol == "official" or known.net in NETWORKS
     assert 60 < known.mean_iou < 80 and known.num_classes == 19
     assert by_file(known.file) is known and of_network(known.net).count(known) == 1
     assert lookup(known.md5 or "0" * 32, known.file) is known
