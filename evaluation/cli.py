@@ -9,7 +9,7 @@ import click
 
 from icnet_common import console
 from icnet_common.progress import Log, beside_bar
-from icnet_common.signals import terminable
+from icnet_common.signals import GracefulShutdown
 from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 from pytorch_icnet.runtime import BACKENDS
 from pytorch_icnet.runtime.devices import find_device
@@ -189,7 +189,7 @@ def main(**given: Any) -> None:
 
 def _predict(options: Options, group: Group) -> bool:
     """Whether what is expected was met."""
-    with Log(quiet=not group.is_main) as log, terminable(LOST if group.size > 1 else _ENDED):
+    with Log(quiet=not group.is_main) as log, GracefulShutdown(LOST if group.size > 1 else _ENDED):
         evaluation = predict_and_score(options, group, log, _show)
         return publish(evaluation, options) if group.is_main else True
 

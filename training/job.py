@@ -12,6 +12,7 @@ import torch
 
 from evaluation.run.distributed import Group
 from icnet_common.errors import InputError
+from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import ICNet
 from pytorch_icnet.weights.checkpoints import read_checkpoint
 
@@ -21,7 +22,6 @@ from .log import TrainingLog
 from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
 from .prune import kept_channels, pruned, step_rates
 from .recipes.recipe import Recipe
-from .signals import Stop
 
 
 def check_free(out: Path, resume: bool) -> None:
@@ -39,12 +39,12 @@ def run_logged(trainer: Trainer, until: int | None = None) -> None:
     train = trainer.recipe.train
     stop_at = min(until or train.iterations, train.iterations)
     log = TrainingLog(trainer.out if trainer.group.is_main else None, stop_at, trainer.iteration, train.log_every)
-    with Stop() as stop:
+    with GracefulShutdown() as shutdown:
         try:
-            trainer.run(stop, log, stop_at)
+            trainer.run(shutdown, log, stop_at)
         finally:
             log.close()
-    if stop.wanted and trainer.iteration < stop_at:
+    if shutdown.requested and trainer.iteration < stop_at:
         raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
 
 

@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluation.run.distributed import Group
 from icnet_common.errors import InputError
+from icnet_common.signals import GracefulShutdown
 
 from . import build
 from .augment import Augmentation
@@ -26,7 +27,6 @@ from .log import Row, TrainingLog
 from .losses import CascadeLoss
 from .recipes.recipe import Recipe
 from .schedules import schedule_of
-from .signals import Stop
 from .validate import Validation, validate
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -110,8 +110,10 @@ class Trainer:
         dist.all_reduce(total)
         return total / self.group.size
 
-    def run(self, stop: Stop | None = None, log: TrainingLog | None = None, until: int | None = None) -> None:
-        """Train to the recipe's last iteration, to ``until``, or until ``stop`` is asked for; then the state is saved.
+    def run(
+        self, shutdown: GracefulShutdown | None = None, log: TrainingLog | None = None, until: int | None = None
+    ) -> None:
+        """Train to the recipe's last iteration, to ``until``, or until ``shutdown`` is requested; then save the state.
 
         Raises:
             DivergedError: the loss is no number; names the batch. The last checkpoint stays as it was.
@@ -138,7 +140,7 @@ class Trainer:
             if self._due(last):
                 self._validate(log)
                 self.save()
-            elif stop is not None and self.group.total(int(stop.wanted)):
+            elif shutdown is not None and self.group.total(int(shutdown.requested)):
                 self.save()
                 return
 

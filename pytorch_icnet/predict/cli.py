@@ -19,6 +19,7 @@ from evaluation.data.lists import locate, read_list
 from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
+from icnet_common.signals import GracefulShutdown
 
 from ..datasets.tables import read_table
 from ..imaging.normalization import NORMALIZATIONS
@@ -31,7 +32,6 @@ from ..runtime import BACKENDS, PRECISIONS
 from ..supervisely.apply import apply_config
 from .job import Result, Summary, predict
 from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
-from .stopping import stoppable
 from .video_files import WITHOUT_PYAV, pyav
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -223,7 +223,7 @@ def main(**given: Any) -> None:
     method = Method(predictor, options.roi, options.sliding_window, overlap)
     summary = Summary(predictor, outputs, {place: Result(source) for place, source in enumerate(sources)})
     try:
-        with stoppable(_ENDED):
+        with GracefulShutdown(_ENDED, interrupt=True):
             predict(
                 sources,
                 method,

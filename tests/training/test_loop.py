@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from icnet_common.errors import InputError
+from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import load
 from pytorch_icnet.card import card_of
 from training.build import start
@@ -24,7 +25,6 @@ from training.log import TrainingLog
 from training.loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, DivergedError, Trainer
 from training.recipes.recipe import Recipe, recipe_of
 from training.scenes import write_scenes
-from training.signals import Stop
 from training.validate import input_size_for, validate
 
 REPOSITORY = Path(__file__).parents[2]
@@ -167,9 +167,9 @@ def test_a_loss_that_is_no_number_stops_and_names_the_batch(root: Path, tmp_path
 
 def test_asked_to_stop_it_saves(root: Path, tmp_path: Path) -> None:
     training = trainer(root, tmp_path, recipe())
-    with Stop() as stop:
+    with GracefulShutdown() as shutdown:
         os.kill(os.getpid(), 15)
-        training.run(stop)
+        training.run(shutdown)
     assert training.iteration == 1 and read_state(tmp_path / LAST)["iteration"] == 1
 
 
