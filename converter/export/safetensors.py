@@ -22,6 +22,7 @@ from ..blobs import Blobs, Shape, SharedParameter
 from ..graph import build
 from ..match import Match
 from ..record import net_of
+from ..state_dict import load_strict
 from ..wiring import wire
 
 METADATA_KEY = "pytorch_icnet"
@@ -146,7 +147,7 @@ def graph_of(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], sou
         raise WeightsError(f"{source}: the net in its metadata: {error}") from error
     wiring = wire(dataclasses.replace(net, source=source), _Blanks(room, source).of)
     graph = build(wiring)
-    _fill(graph, state, source)
+    load_strict(graph, state, f"{source}: its tensors are not those of its net", optional=())
     graph.meta["match"] = Match(tuple(step.name for step in wiring.steps if step.blobs.shapes), (), ())
     graph.meta["provenance"] = provenance
     return graph
@@ -174,18 +175,3 @@ class _Blank(Blobs):
             blob = f"blob {index} of layer {self.name!r} ({size} values)"
             raise WeightsError(f"{self._blanks.source}: its net has more weights than its tensors: no room for {blob}")
         return torch.zeros(shape)
-
-
-def _fill(graph: fx.GraphModule, state: Mapping[str, torch.Tensor], source: str) -> None:
-    expected = graph.state_dict()
-    missing, unknown = sorted(expected.keys() - state.keys()), sorted(state.keys() - expected.keys())
-    shapes = [
-        f"{key} {list(state[key].shape)}, expected {list(value.shape)}"
-        for key, value in expected.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    parts = [("missing", missing), ("unknown", unknown), ("wrong shapes", shapes)]
-    if missing or unknown or shapes:
-        listed = "; ".join(f"{what}: {', '.join(items)}" for what, items in parts if items)
-        raise WeightsError(f"{source}: its tensors are not those of its net: {listed}")
-    graph.load_state_dict(state)

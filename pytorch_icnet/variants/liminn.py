@@ -12,11 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from converter.state_dict import load_strict
+
 from ..card import ModelCard
 from ..imaging.normalization import TORCHVISION
 from ..pyramid import BINS
 from . import resnet
-from .states import load_strict
 
 FAMILY = "liminn"
 
@@ -182,4 +183,4 @@ def build(state: Mapping[str, torch.Tensor]) -> LiminnICNet:
     depth = resnet.depth_of(state, "pretrained.")
     with torch.device("meta"):
         model = LiminnICNet(19 if scores is None else scores.shape[0], depth if depth in DEPTHS else 50)
-    return load_strict(model, state, "liminn's ICNet")
+    return load_strict(model, state, "not the weights of liminn's ICNet")

@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from converter.state_dict import load_strict
 from icnet_common.errors import InputError, WeightsError
 
 from ..card import ModelCard
 from ..imaging.normalization import IMAGENET
 from ..pyramid import BINS
 from .resnet import DEPTHS, WIDTHS, BasicBlock, Bottleneck, ResNet, depth_of
-from .states import load_strict
 
 FAMILY = "mmseg"
 
@@ -239,4 +239,4 @@ def build(state: Mapping[str, torch.Tensor]) -> MMSegICNet:
     aux = any(key.startswith("auxiliary_head.") for key in state)
     with torch.device("meta"):
         model = MMSegICNet(depth, num_classes, aux=aux)
-    return load_strict(model, state, "mmsegmentation's ICNet")
+    return load_strict(model, state, "not the weights of mmsegmentation's ICNet")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from converter.layers.interp import Interp
+from converter.state_dict import load_strict
 from icnet_common.errors import InputError
 
 from ..card import QUARTER, InputSizes, ModelCard
@@ -21,7 +22,6 @@ from ..icnet import INPUT_SIZE, ICNet
 from ..imaging.normalization import CAFFE
 from ..pyramid import BINS, REFERENCE_SIZE, Window, windows
 from .names import to_caffe, to_published
-from .states import load_strict
 
 FAMILY = "semseg"
 
@@ -277,7 +277,7 @@ def build(state: Mapping[str, torch.Tensor], *, caffe_faithful: bool = False) ->
     batch_norm = "convbnrelu1_1.cbr_unit.1.weight" in state
     with torch.device("meta"):
         model = SemSegICNet(classes, batch_norm, caffe_faithful=caffe_faithful)
-    return load_strict(model, state, "pytorch-semseg's ICNet")
+    return load_strict(model, state, "not the weights of pytorch-semseg's ICNet")
 
 
 def to_icnet(model: SemSegICNet) -> ICNet:

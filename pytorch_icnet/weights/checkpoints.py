@@ -14,6 +14,7 @@ from torch import nn
 
 from converter.export.safetensors import CAFFE, METADATA_KEY, graph_of, load_state, save_state
 from converter.record import net_of
+from converter.state_dict import load_strict
 from converter.summary import outputs_of
 from icnet_common.errors import InputError, WeightsError
 from prototxt import read_weights
@@ -82,7 +83,7 @@ class Checkpoint:
             aux: with the auxiliary heads, which are left out otherwise; random where the file has none.
 
         Raises:
-            WeightsError: keys are missing or unknown, or shapes disagree; names all of them. Or of a relative.
+            WeightsError: keys are missing or unknown, or shapes disagree. Or of a relative.
         """
         state = self.state
         if self.architecture != ICNET:
@@ -108,9 +109,9 @@ class Checkpoint:
                 **state,
                 **{key: fresh[key] for key in fresh if key.startswith(("conv6_sub2.", "conv6_sub4."))},
             }
-        _load(model, state, self.provenance.file)
+        load_strict(model, state, f"{self.provenance.file}: not the weights of an ICNet")
         model.card = self._card(model.card)
-        return model.eval()
+        return model
 
     def _card(self, card: ModelCard) -> ModelCard:
         """A network's card with what the file says."""
@@ -251,20 +252,3 @@ def _of_safetensors(path: Path, state: dict[str, torch.Tensor], own: Mapping[str
     if len(size) != 2:
         raise WeightsError(f"{path}: its metadata give the input size {size}, expected (height, width)")
     return Checkpoint(state, provenance, pyramid, (size[0], size[1]))
-
-
-def _load(model: ICNet, state: Mapping[str, torch.Tensor], source: str) -> None:
-    expected = model.state_dict()
-    optional = {key for key in expected if key.endswith("num_batches_tracked")}
-    missing = sorted(set(expected) - set(state) - optional)
-    unknown = sorted(set(state) - set(expected))
-    shapes = [
-        f"{key} {list(state[key].shape)}, expected {list(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    if missing or unknown or shapes:
-        parts = [("missing", missing), ("unknown", unknown), ("wrong shapes", shapes)]
-        listed = "; ".join(f"{what}: {', '.join(items)}" for what, items in parts if items)
-        raise WeightsError(f"{source}: not the weights of an ICNet: {listed}")
-    model.load_state_dict({**{key: expected[key] for key in optional}, **state})

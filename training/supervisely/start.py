@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from converter.state_dict import mismatch
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.supervisely.config import TrainConfig
@@ -74,12 +75,10 @@ def _plugin_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: 
     if weights is not None:
         given = _plugin_state(weights, batch_norm)
         loaded = {key: value for key, value in given.items() if continued or "classif" not in key}
-        wrong = [key for key, value in loaded.items() if key not in fresh or fresh[key].shape != value.shape]
-        optional = ("num_batches_tracked",)
-        missing = [key for key in fresh if continued and key not in loaded and not key.endswith(optional)]
-        if wrong or missing or not loaded:
-            listed = ", ".join([*wrong, *missing][:5]) or "nothing fits"
-            raise InputError(f"{weights}: not for a net with {num_classes} scores, or of another kind: {listed}")
+        found = mismatch(fresh if continued else {key: fresh[key] for key in fresh if key in loaded}, loaded)
+        if found or not loaded:
+            reason = found or "nothing fits"
+            raise InputError(f"{weights}: not for a net with {num_classes} scores, or of another kind: {reason}")
     net.load_state_dict({**fresh, **loaded})
     layers = [name for name, module in net.named_modules() if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))]
     new = tuple(name for name in layers if f"{name}.weight" not in loaded)
