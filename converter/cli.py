@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from icnet_common import console
+from icnet_common.console import FOLDER, PATH
 from icnet_common.errors import InputError, WeightsError
 from icnet_common.files import atomic_write
 from prototxt import Net, read_net, read_weights
@@ -46,8 +47,8 @@ from .verify import (
 
 
 @console.command("icnet-convert")
-@click.argument("weights", type=click.Path(path_type=Path), required=False)
-@click.option("--prototxt", type=click.Path(path_type=Path), help="The net; default: the ICNet that fits the weights.")
+@click.argument("weights", type=PATH, required=False)
+@click.option("--prototxt", type=PATH, help="The net; default: the ICNet that fits the weights.")
 @click.option(
     "--to",
     "formats",
@@ -57,14 +58,14 @@ from .verify import (
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Default: WEIGHTS.safetensors (and the like) beside it. Of several formats, each gets its own suffix.",
 )
 @click.option("--fold-bn", is_flag=True, help="Fold normalisation and scales into the layers that they follow.")
 @click.option("--verify/--no-verify", "verified", default=True, show_default=True, help="Compare layer by layer.")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Compare with activations of a real Caffe: an npz file, or a folder of npy files.",
 )
 @click.option(
@@ -73,7 +74,7 @@ from .verify import (
 @click.option(
     "--report",
     "report_folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=FOLDER,
     help="Write every comparison here, as a CSV and as a picture of error against depth.",
 )
 @click.option(
@@ -85,7 +86,7 @@ from .verify import (
 @click.option("--allow-md5-mismatch", is_flag=True, help="Convert a file that has a published name and other content.")
 @click.option("--summary", "summarised", is_flag=True, help="Show the net of --prototxt (or WEIGHTS) and stop.")
 @click.option("--layers", "list_layers", is_flag=True, help="List the supported layer types and stop.")
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JSON.")
+@console.json_file
 def main(
     weights: Path | None,
     prototxt: Path | None,

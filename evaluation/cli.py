@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from icnet_common import console
+from icnet_common.console import FILE, FOLDER, OptionalValues
 from icnet_common.progress import Log, beside_bar
 from icnet_common.signals import GracefulShutdown
-from pytorch_icnet.imaging.normalization import NORMALIZATIONS
-from pytorch_icnet.runtime import BACKENDS
+from pytorch_icnet import options as shared
 from pytorch_icnet.runtime.devices import find_device
 
 from .data.labels import KINDS
@@ -27,24 +26,6 @@ from .run.distributed import LOST, Group, processes
 from .scoring import ImageScore
 
 _ENDED = "ended from outside; what is finished is kept: run again with --resume"
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-class _Command(console.Command):
-    """Lets ``--expect`` take none, one or two numbers."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        left = list(args)
-        while left:
-            argument = left.pop(0)
-            if argument == "--expect":
-                count = next((n for n, value in enumerate(left[:2]) if not _is_number(value)), len(left[:2]))
-                argument = f"--expect={','.join(left[:count])}"
-                del left[:count]
-            joined.append(argument)
-        return super().parse_args(ctx, joined)
 
 
 def _is_number(text: str) -> bool:
@@ -82,22 +63,16 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     return tuple(dict.fromkeys(names))
 
 
-@click.command("icnet-eval", cls=_Command)
+@console.command("icnet-eval")
 @click.option("--list", "list_file", help="A list file, or val, train, test: the lists of Cityscapes.")
 @click.option("--split", help="Instead of a list: val, train or test, all images below --data-root.")
-@click.option("--data-root", type=_FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
-@click.option("--weights", type=_FILE, help="A caffemodel, a safetensors file or a checkpoint.")
-@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
-@click.option(
-    "--pixels",
-    type=click.Choice(list(NORMALIZATIONS)),
-    help="Colours that the network is fed.  [default: the network's own]",
-)
-@click.option("--save-root", type=_FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
-@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
-@click.option(
-    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What computes the net."
-)
+@click.option("--data-root", type=FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
+@click.option("--weights", type=FILE, help="A caffemodel, a safetensors file or a checkpoint.")
+@shared.input_size
+@shared.pixels
+@click.option("--save-root", type=FOLDER, help="For gray/, color/, feat/ and the tables.  [default: results]")
+@shared.device
+@shared.backend
 @click.option("--rewrite/--no-rewrite", default=True, help="Whether to apply the exact rewrites.  [default: yes]")
 @click.option(
     "--caffe-faithful", is_flag=True, help="Run pytorch-semseg's or Supervisely's weights as Caffe's net does."
@@ -117,9 +92,9 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     help=f"Average over sizes of the image, where the protocol can; published: {','.join(map(str, MULTI_SCALE))}.",
 )
 @click.option("--flip/--no-flip", default=None, help="Average over mirrored images, where the protocol can.")
-@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) of another data set.")
+@shared.classes
 @click.option("--label-kind", type=click.Choice(KINDS), help="What labels hold.  [default: what they are called]")
-@click.option("--score-only", type=_FOLDER, metavar="DIR", help="Score the label maps in DIR instead of predicting.")
+@click.option("--score-only", type=FOLDER, metavar="DIR", help="Score the label maps in DIR instead of predicting.")
 @click.option("--limit", type=click.IntRange(1), help="Use at most so many lines of the list.")
 @click.option("--skip", type=click.IntRange(0), default=0, help="Leave out so many lines at the beginning.")
 @click.option("--resume", is_flag=True, help="Keep the whole results of an interrupted run.")
@@ -131,8 +106,8 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     help="Also write the probabilities, about 160 MB per image.  [mat where no kind is given]",
 )
 @click.option("--save-overlay", is_flag=True, help="Also write the colours blended over the images.")
-@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")
-@click.option("--test-server", type=_FILE, metavar="ZIP", help="Write label ids for Cityscapes' test server.")
+@shared.alpha
+@click.option("--test-server", type=FILE, metavar="ZIP", help="Write label ids for Cityscapes' test server.")
 @click.option(
     "--on-missing",
     type=click.Choice(["fail", "skip"]),
@@ -148,6 +123,9 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option("--num-classes", type=click.IntRange(1, 254), help="Default: the model's; 19 with --score-only.")
 @click.option(
     "--expect",
+    cls=OptionalValues,
+    accepts=_is_number,
+    max_values=2,
     callback=_numbers,
     metavar="[MIOU [ACC]]",
     help="End with exit code 1 where these percentages are not met; default: those published for the weights.",
@@ -163,8 +141,8 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
 )
 @click.option("--workers", type=click.IntRange(1), help="Images in the net at once.  [default: one per core, up to 8]")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
-@click.option("--json", "json_file", type=_FILE, help="Write the results as JSON.")
-@click.option("--html", "html_file", type=_FILE, help="Write the results as a page.  [default: below --save-root]")
+@console.json_file
+@click.option("--html", "html_file", type=FILE, help="Write the results as a page.  [default: below --save-root]")
 def main(**given: Any) -> None:
     """Predict the images of a list and score the label maps, with the arithmetic of ICNet's original evaluation.
 

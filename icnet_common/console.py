@@ -8,7 +8,10 @@ from __future__ import annotations
 import errno
 import importlib.metadata
 import platform
+from collections import deque
 from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +20,13 @@ from tqdm import tqdm
 from .errors import InputError
 
 T = TypeVar("T")
+
+PATH = click.Path(path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
+
+json_file = click.option("--json", "json_file", type=FILE, help="Write the results as JSON.")
+"""The option of the commands that can write what they found for other programs."""
 
 _DEBUG = "icnet_common.console.debug"
 
@@ -54,6 +64,17 @@ class Command(click.Command):
             ),
         ]
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Join the values of each :class:`OptionalValues` to its name, as click asks for."""
+        options = {name: option for option in self.params if isinstance(option, OptionalValues) for name in option.opts}
+        joined: list[str] = []
+        left = deque(args)
+        while left and left[0] != "--":
+            argument = left.popleft()
+            option = options.get(argument)
+            joined.append(argument if option is None else f"{argument}={option.take(left)}")
+        return super().parse_args(ctx, [*joined, *left])
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -64,6 +85,30 @@ class Command(click.Command):
             if message is None:
                 raise
             _fail(ctx, message, 1)
+
+
+class OptionalValues(click.Option):
+    """An option that may stand alone or be followed by values; its value is one text, with commas between them.
+
+    Args:
+        accepts: whether an argument that follows is one of the values, and not the command's next argument.
+        max_values: the most values that may follow.
+        alone: its value where none follows.
+        attributes: as for :class:`click.Option`.
+    """
+
+    def __init__(
+        self, *names: Any, accepts: Callable[[str], bool], max_values: int = 1, alone: str = "", **attributes: Any
+    ) -> None:
+        super().__init__(*names, **attributes)
+        self._accepts, self._max_values, self._alone = accepts, max_values, alone
+
+    def take(self, arguments: deque[str]) -> str:
+        """Take the option's values from the front of the arguments that follow it."""
+        values = list(takewhile(self._accepts, islice(arguments, self._max_values)))
+        for _ in values:
+            arguments.popleft()
+        return ",".join(values) or self._alone
 
 
 def user_message(error: BaseException) -> str | None:

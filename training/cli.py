@@ -15,9 +15,11 @@ from evaluation.data.labels import KINDS
 from evaluation.data.lists import data_root
 from evaluation.run.distributed import Group, processes
 from icnet_common import console
+from icnet_common.console import FILE, FOLDER, PATH
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from pytorch_icnet import ICNet
+from pytorch_icnet import options as shared
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
 from pytorch_icnet.datasets.tables import read_table
 from pytorch_icnet.icnet import check_size
@@ -26,24 +28,20 @@ from pytorch_icnet.runtime.devices import device_name, find_device
 if TYPE_CHECKING:
     from .recipes.recipe import Recipe
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_PATH = click.Path(path_type=Path)
-
 
 @console.command("icnet-train")
 @click.option("--recipe", "recipe_name", default="icnet", show_default=True, help="A recipe's name, or a .yaml file.")
 @click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change the recipe: optimizer.lr=0.005.")
-@click.option("--data-root", "root", type=_FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
+@click.option("--data-root", "root", type=FOLDER, help="Where paths start.  [default: CITYSCAPES_DATASET, or here]")
 @click.option("--list", "list_file", help="Images and labels to learn from.  [default: all of the split train]")
 @click.option("--val-list", help="Images to validate with; none: do not.  [default: all of the split val, if there]")
-@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) of another data set.")
+@shared.classes
 @click.option("--label-kind", type=click.Choice(KINDS), help="What labels hold.  [default: what they are called]")
-@click.option("--supervisely", type=_FILE, help="A train configuration of Supervisely; --data-root is a project then.")
-@click.option("--weights", type=_PATH, help="Begin with these: a caffemodel, a safetensors file or a checkpoint.")
-@click.option("--out", type=_FOLDER, default=Path("training-out"), show_default=True, help="For checkpoints and logs.")
+@click.option("--supervisely", type=FILE, help="A train configuration of Supervisely; --data-root is a project then.")
+@click.option("--weights", type=PATH, help="Begin with these: a caffemodel, a safetensors file or a checkpoint.")
+@click.option("--out", type=FOLDER, default=Path("training-out"), show_default=True, help="For checkpoints and logs.")
 @click.option("--resume", is_flag=True, help="Go on with the training in --out, where there is one.")
-@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@shared.device
 @click.option("--to-caffe", is_flag=True, help="At the end also write the kept weights as prototxt and caffemodel.")
 @click.option("--max-iterations", type=click.IntRange(1), help="Stop there, with the rates of the whole training.")
 @click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Of the net, for validation.")
@@ -55,7 +53,7 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--batch", type=click.IntRange(1), default=2, show_default=True, help="To measure: images per iteration.")
 @click.option("--timeout", type=click.FloatRange(1), default=1800, show_default=True, help="Of other processes, s.")
-@click.option("--json", "json_file", type=_FILE, help="Write the results as JSON.")
+@console.json_file
 def main(
     device: str,
     timeout: float,

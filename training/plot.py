@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from icnet_common import console
+from icnet_common.console import FILE
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
@@ -72,8 +73,8 @@ def draw(curves: dict[str, Curve]) -> Any:
 
 
 @console.command("training.plot")
-@click.argument("log", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="SVG, PNG or PDF.  [default: LOG.svg]")
+@click.argument("log", type=FILE)
+@click.option("--output", type=FILE, help="SVG, PNG or PDF.  [default: LOG.svg]")
 def main(log: Path, output: Path | None) -> None:
     """Draw the losses and the validations' scores of LOG, a training's log.csv."""
     output = output or log.with_suffix(".svg")

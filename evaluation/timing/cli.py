@@ -17,13 +17,15 @@ import click
 import torch
 
 from icnet_common import console
+from icnet_common.console import FILE
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from pytorch_icnet import icnet
+from pytorch_icnet import options as shared
 from pytorch_icnet.icnet import INPUT_SIZE as ICNET_SIZE
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.imaging.images import decode_image
-from pytorch_icnet.runtime import BACKENDS, PRECISIONS, engine
+from pytorch_icnet.runtime import PRECISIONS, engine
 from pytorch_icnet.runtime.devices import device_name, find_device
 from pytorch_icnet.runtime.precision import arithmetic, check
 from pytorch_icnet.runtime.work import Ceilings, Work, ceilings, work
@@ -96,15 +98,15 @@ def report(
 
 
 @console.command("test_time", help=(__doc__ or "").partition("\n\n")[2])
-@click.option("--weights", type=click.Path(dir_okay=False, path_type=Path), help="Default: random weights.")
-@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
+@click.option("--weights", type=FILE, help="Default: random weights.")
+@shared.device
 @click.option("--iterations", type=click.IntRange(1), help="[default: 100; 195 with --protocol mmseg]")
 @click.option("--warmup", type=click.IntRange(0), default=5, show_default=True, help="Passes before the timed ones.")
 @click.option("--height", type=click.IntRange(1), help="Of the input; default: the weights' own, 1025.")
 @click.option("--width", type=click.IntRange(1), help="Of the input; default: the weights' own, 2049.")
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="Processor threads; default: torch's choice.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
+@shared.threads
+@shared.precision
 @click.option(
     "--protocol",
     type=click.Choice(["caffe", "mmseg"]),
@@ -112,15 +114,15 @@ def report(
     show_default=True,
     help="mmseg: as mmsegmentation's benchmark, its networks at 1024x2048 from image to label map.",
 )
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What computes.")
+@shared.backend
 @click.option("--no-rewrite", is_flag=True, help="Run the net as it is, without the exact rewrites.")
 @click.option("--per-layer", is_flag=True, help="Also time each layer.")
 @click.option("--forward-only", is_flag=True, help="Leave out the road from PNG to label map.")
 @click.option(
     "--image", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="PNG or JPEG; default: a made-up PNG."
 )
-@click.option("--log", type=click.Path(dir_okay=False, path_type=Path), default=Path("time.log"), show_default=True)
-@click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as JSON.")
+@click.option("--log", type=FILE, default=Path("time.log"), show_default=True)
+@console.json_file
 def main(
     weights: Path | None,
     device: str,

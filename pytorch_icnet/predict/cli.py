@@ -17,10 +17,12 @@ from tqdm import tqdm
 from evaluation.data.lists import data_root as root_of_data
 from evaluation.data.lists import locate, read_list
 from icnet_common import console
+from icnet_common.console import FILE, FOLDER, PATH, OptionalValues
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from icnet_common.signals import GracefulShutdown
 
+from .. import options as shared
 from ..datasets.tables import read_table
 from ..imaging.normalization import NORMALIZATIONS
 from ..imaging.region import Region
@@ -28,33 +30,13 @@ from ..imaging.windows import OVERLAP
 from ..outputs import FEATURES, KINDS, Outputs
 from ..pipeline import Method
 from ..predictor import Predictor
-from ..runtime import BACKENDS, PRECISIONS
 from ..supervisely.apply import apply_config
 from .job import Result, Summary, predict
 from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
 from .video_files import WITHOUT_PYAV, pyav
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-_FILE = click.Path(dir_okay=False, path_type=Path)
 _FOR_PROJECTS = ("inputs", "supervisely", "weights", "output", "device", "precision", "backend")
 _ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
-
-
-class _Command(console.Command):
-    """Lets ``--probabilities`` go without a kind, before the name of an image too."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        joined: list[str] = []
-        left = list(args)
-        while left:
-            argument = left.pop(0)
-            if argument == "--":
-                joined += [argument, *left]
-                break
-            if argument == "--probabilities":
-                argument += f"={left.pop(0) if left and left[0] in FEATURES else FEATURES[0]}"
-            joined.append(argument)
-        return super().parse_args(ctx, joined)
 
 
 def _kinds(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
@@ -120,21 +102,21 @@ class Options:
     json_file: Path | None
 
 
-@click.command("icnet-predict", cls=_Command)
+@console.command("icnet-predict")
 @click.argument("inputs", nargs=-1, metavar="[IMAGE|VIDEO|FOLDER|PATTERN]...")
 @click.option(
-    "--supervisely", type=_FILE, metavar="CONFIG", help="The input is a Supervisely project; do what this says with it."
+    "--supervisely", type=FILE, metavar="CONFIG", help="The input is a Supervisely project; do what this says with it."
 )
 @click.option("--camera", type=click.IntRange(0), metavar="N", help="Predict what this camera sees, until Ctrl-C.")
 @click.option("--list", "list_file", help="Predict the images of a list; val, train, test: those of Cityscapes.")
-@click.option("--data-root", type=_FOLDER, help="Where a list's paths start.  [default: CITYSCAPES_DATASET, or here]")
+@click.option("--data-root", type=FOLDER, help="Where a list's paths start.  [default: CITYSCAPES_DATASET, or here]")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=PATH,
     required=True,
     help="A caffemodel, a safetensors file or a checkpoint; with --supervisely also a checkpoint folder.",
 )
-@click.option("--output", type=_FOLDER, default="predictions", show_default=True, help="Where the results go.")
+@click.option("--output", type=FOLDER, default="predictions", show_default=True, help="Where the results go.")
 @click.option(
     "--save",
     callback=_kinds,
@@ -143,18 +125,17 @@ class Options:
 )
 @click.option(
     "--probabilities",
+    cls=OptionalValues,
+    accepts=FEATURES.__contains__,
+    alone=FEATURES[0],
     type=click.Choice(FEATURES),
     metavar="[npz|mat]",
     help="Also write the probabilities: npz with float16, or mat as the official evaluation.  [npz if none is given]",
 )
-@click.option("--alpha", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of the overlay's colours.")
+@shared.alpha
 @click.option("--native", is_flag=True, help="Feed images at their own size instead of resizing all to one.")
-@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
-@click.option(
-    "--pixels",
-    type=click.Choice(list(NORMALIZATIONS)),
-    help="Colours that the network is fed.  [default: the network's own]",
-)
+@shared.input_size
+@shared.pixels
 @click.option(
     "--sliding-window", type=click.IntRange(1), nargs=2, metavar="H W", help="Average over windows of this size."
 )
@@ -177,17 +158,15 @@ class Options:
     metavar="RATE",
     help="The images of each folder are the frames of a video, so many per second (25, 30000/1001).",
 )
-@click.option("--classes", type=_FILE, help="A table of classes (CSV or JSON) with names and colours.")
-@click.option("--device", default="auto", show_default=True, help="cuda, cpu, or auto.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
-@click.option(
-    "--backend", type=click.Choice(BACKENDS), default="auto", show_default=True, help="What runs the network."
-)
-@click.option("--threads", type=click.IntRange(1), help="Of the processor.  [default: all cores]")
+@shared.classes
+@shared.device
+@shared.precision
+@shared.backend
+@shared.threads
 @click.option("--limit", type=click.IntRange(1), help="Stop after so many images and frames.")
 @click.option("--skip-broken", is_flag=True, help="Go on after files that cannot be read.")
 @click.option("--stored-orientation", is_flag=True, help="Leave photographs as stored, whatever their EXIF says.")
-@click.option("--json", "json_file", type=_FILE, help="Write what was done as JSON.")
+@console.json_file
 def main(**given: Any) -> None:
     """Predict label maps of images, of all images and videos in folders, of videos, or of what a camera sees.
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from icnet_common import console
+from icnet_common.console import FILE, PATH
 from icnet_common.errors import InputError
 from pytorch_icnet.runtime.devices import find_device
 
-from ..runtime import BACKENDS, PRECISIONS
+from .. import options as shared
 from ..supervisely.results import open_model
 from .settings import Settings
 
@@ -27,9 +28,7 @@ def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
 
 
 @console.command("icnet-serve")
-@click.option(
-    "--weights", type=click.Path(path_type=Path), required=True, help="A file of weights, or a checkpoint folder."
-)
+@click.option("--weights", type=PATH, required=True, help="A file of weights, or a checkpoint folder.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at; 0.0.0.0: all.")
 @click.option(
     "--port",
@@ -40,9 +39,9 @@ def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
     help="0: any that is free.",
 )
 @click.option("--device", default="auto", show_default=True, callback=_chosen, help="cuda, cpu, or auto.")
-@click.option("--precision", type=click.Choice(list(PRECISIONS)), default="fp32", show_default=True)
-@click.option("--backend", type=click.Choice(BACKENDS), default="auto", show_default=True)
-@click.option("--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own.")
+@shared.precision
+@shared.backend
+@shared.input_size
 @click.option(
     "--queue",
     type=click.IntRange(1, 4096),
@@ -79,7 +78,7 @@ def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
     envvar="ICNET_TOKEN",
     help="That requests must carry; others can see it in the process list: rather ICNET_TOKEN.",
 )
-@click.option("--token-file", type=click.Path(dir_okay=False, path_type=Path), help="A file that holds the token.")
+@click.option("--token-file", type=FILE, help="A file that holds the token.")
 @click.option(
     "--allowed-host",
     "allowed",

@@ -14,10 +14,10 @@ from typing import Any
 import click
 
 from icnet_common import console
+from icnet_common.console import FILE
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
 _TIMEOUT = 120.0
 
 
@@ -29,12 +29,12 @@ _TIMEOUT = 120.0
     default="inference",
     show_default=True,
 )
-@click.option("--in-image", type=_FILE, help="A PNG or JPEG file, for inference.")
-@click.option("--annotation", type=_FILE, help="What is annotated in the image already (JSON).")
-@click.option("--meta", type=_FILE, help="The project's classes, its meta.json.")
-@click.option("--mode", type=_FILE, help="The inference mode (JSON).")
+@click.option("--in-image", type=FILE, help="A PNG or JPEG file, for inference.")
+@click.option("--annotation", type=FILE, help="What is annotated in the image already (JSON).")
+@click.option("--meta", type=FILE, help="The project's classes, its meta.json.")
+@click.option("--mode", type=FILE, help="The inference mode (JSON).")
 @click.option("--token", envvar="ICNET_TOKEN", help="The server's token.")
-@click.option("--out-json", type=_FILE, help="Where to write the answer.  [default: the terminal]")
+@click.option("--out-json", type=FILE, help="Where to write the answer.  [default: the terminal]")
 def main(
     server_url: str,
     request_type: str,

@@ -69,3 +69,26 @@ def test_device() -> None:
     assert find_device("cpu").type == "cpu"
     with pytest.raises(InputError, match="--device nonsense"):
         find_device("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("a.png", "None a.png"),
+        ("--level", "alone"),
+        ("--level 1 a.png", "1 a.png"),
+        ("--level 1 2 3", "1,2 3"),
+        ("a.png --level --flag 1", "alone a.png 1"),
+        ("--level=1 2", "1 2"),
+        ("-- --level 1", "None --level 1"),
+    ],
+)
+def test_options_with_optional_values(arguments: str, expected: str) -> None:
+    @console.command("demo")
+    @click.argument("files", nargs=-1)
+    @click.option("--flag", is_flag=True)
+    @click.option("--level", cls=console.OptionalValues, accepts=str.isdigit, max_values=2, alone="alone")
+    def demo(files: tuple[str, ...], flag: bool, level: str | None) -> None:
+        click.echo(" ".join([str(level), *files]))
+
+    assert CliRunner().invoke(demo, arguments.split()).stdout == f"{expected}\n"

@@ -7,19 +7,20 @@ from pathlib import Path
 import click
 
 from icnet_common import console
+from icnet_common.console import FILE, FOLDER
 
 from .files import write_list, write_scene
 from .scene import SIZE
 
 
 @console.command("training.scenes")
-@click.option("--root", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the data.")
+@click.option("--root", type=FOLDER, required=True, help="Folder of the data.")
 @click.option("--count", type=click.IntRange(1), required=True, help="Number of scenes.")
 @click.option("--split", default="train", show_default=True)
 @click.option("--city", default="scenes", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the series of scenes.")
 @click.option("--size", type=click.IntRange(32), nargs=2, default=SIZE, show_default=True, help="Height and width.")
-@click.option("--list", "list_file", type=click.Path(dir_okay=False, path_type=Path), help="Write the list file too.")
+@click.option("--list", "list_file", type=FILE, help="Write the list file too.")
 def main(
     root: Path, count: int, split: str, city: str, seed: int, size: tuple[int, int], list_file: Path | None
 ) -> None:
