@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from pytorch_icnet.variants import mmseg
 from pytorch_icnet.variants.liminn import LiminnICNet
 from pytorch_icnet.variants.mmseg import MMSegICNet
 from pytorch_icnet.variants.semseg import SemSegICNet
-from pytorch_icnet.weights.checkpoints import Checkpoint, read_checkpoint
+from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .recipes.recipe import Recipe
 from .variants import load_into
@@ -56,7 +56,16 @@ class Start:
         return "\n".join([*lines, *(f"{name:<{width}}{old:>8}{new:>6}" for name, (old, new) in sorted(stages.items()))])
 
 
-def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | None = None) -> Start:
+def begun(net: Network, given: Collection[str]) -> Start:
+    """The start with a net of which the keys ``given`` come from a file."""
+    layers = [name for name, child in net.named_modules() if isinstance(child, (nn.Conv2d, nn.BatchNorm2d))]
+    new = tuple(name for name in layers if f"{name}.weight" not in given)
+    return Start(net.train(), new, tuple(name for name in layers if name not in new))
+
+
+def start(
+    recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | None = None, *, merged: bool = False
+) -> Start:
     """The net to train, with its three heads.
 
     Args:
@@ -65,45 +74,39 @@ def start(recipe: Recipe, num_classes: int, weights: str | os.PathLike[str] | No
         weights: any file that :func:`pytorch_icnet.load` takes for such a network, or for a relative one of its ResNet
             alone. Heads for another number of classes are left out of it, and all layers of an ICNet keep the file's
             numbers of channels.
+        merged: a new ICNet without batch normalisation.
 
     Raises:
         InputError: the file cannot be used.
     """
     torch.manual_seed(recipe.train.seed)
     if weights is None:
-        fresh_net = new_net(recipe, num_classes)
-        return Start(fresh_net.train(), _layers(fresh_net), ())
+        return begun(new_net(recipe, num_classes, merged=merged), ())
     checkpoint = read_checkpoint(weights)
     if recipe.model.network != "icnet":
-        return _relative(new_net(recipe, num_classes), checkpoint)
-    state = {key: value for key, value in checkpoint.state.items() if _kept(key, value, num_classes)}
+        net = new_net(recipe, num_classes)
+        copied = load_into(net, checkpoint.state, checkpoint.provenance.file)
+        net.card = dataclasses.replace(net.card, provenance=checkpoint.provenance)
+        return begun(net, copied)
+    state = {
+        key: value
+        for key, value in checkpoint.state.items()
+        if key.split(".")[0] not in HEADS or value.shape[0] == num_classes
+    }
     channels = {
         key.removesuffix(".weight"): value.shape[0]
         for key, value in state.items()
         if value.dim() == 4 and not key.startswith("conv6_")
     }
-    merged = not any("/bn." in key for key in state)
-    model = ICNet(num_classes, merged, aux=True, channels=channels)
-    initialize(model)
-    fresh = {key: value for key, value in model.state_dict().items() if key.split(".")[0] in HEADS}
-    checkpoint.state = {**fresh, **state, "conv6_cls.weight": state.get("conv6_cls.weight", fresh["conv6_cls.weight"])}
-    loaded_model = checkpoint.model(aux=True)
-    model.load_state_dict(loaded_model.state_dict())
-    model.card = loaded_model.card
-    new = tuple(name for name in HEADS if f"{name}.weight" not in state)
-    return Start(model.train(), new, tuple(name for name in _layers(model) if name not in new))
+    fresh = ICNet(num_classes, not any("/bn." in key for key in state), aux=True, channels=channels)
+    initialize(fresh)
+    heads = {key: value for key, value in fresh.state_dict().items() if key.split(".")[0] in HEADS}
+    checkpoint.state, checkpoint.pyramid = {**heads, **state}, None
+    return begun(checkpoint.model(aux=True), state)
 
 
-def _relative(net: Network, checkpoint: Checkpoint) -> Start:
-    copied = load_into(net, checkpoint.state, checkpoint.provenance.file)
-    net.card = dataclasses.replace(net.card, provenance=checkpoint.provenance)
-    layers = _layers(net)
-    loaded = tuple(name for name in layers if f"{name}.weight" in copied)
-    return Start(net.train(), tuple(name for name in layers if name not in loaded), loaded)
-
-
-def new_net(recipe: Recipe, num_classes: int) -> Network:
-    """A recipe's network with all its heads and random weights, from torch's generator.
+def new_net(recipe: Recipe, num_classes: int, *, merged: bool = False) -> Network:
+    """A recipe's network with all its heads and random weights, from torch's generator; ``merged`` is for ICNet alone.
 
     Raises:
         InputError: the recipe asks for mistakes that its network has not; or it has another width than 1 for a network
@@ -113,7 +116,7 @@ def new_net(recipe: Recipe, num_classes: int) -> Network:
     if mistakes and name not in MISTAKEN:
         raise InputError(f"model.published_mistakes: {' and '.join(MISTAKEN)} have them, {name} has none")
     if name == "icnet":
-        net = ICNet(num_classes, merged=False, width=width, aux=True)
+        net = ICNet(num_classes, merged, width=width, aux=True)
         initialize(net)
         return net
     if width != 1:
@@ -129,14 +132,6 @@ def new_net(recipe: Recipe, num_classes: int) -> Network:
     )
     initialize(other)
     return other
-
-
-def _kept(key: str, value: torch.Tensor, num_classes: int) -> bool:
-    return key.split(".")[0] not in HEADS or value.shape[0] == num_classes
-
-
-def _layers(model: nn.Module) -> tuple[str, ...]:
-    return tuple(name for name, child in model.named_modules() if isinstance(child, (nn.Conv2d, nn.BatchNorm2d)))
 
 
 def initialize(model: nn.Module) -> None:

@@ -1,27 +1,52 @@
-"""A training from its start to its weights on disk, and compression: several of them, with fewer filters each time."""
+"""A training from what was prepared to its weights on disk, and compression: several, with fewer filters each time."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import torch
 
-from evaluation.run.distributed import Group
 from icnet_common.errors import InputError
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import ICNet
 from pytorch_icnet.weights.checkpoints import read_checkpoint
 
 from .build import Network, Start
-from .data import LabelledImages
 from .log import TrainingLog
 from .loop import BEST_WEIGHTS, LAST, LAST_WEIGHTS, Trainer
 from .prune import kept_channels, pruned, step_rates
-from .recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingStep:
+    """One training of a run."""
+
+    begin: Start
+    folder: Path
+    title: str = ""
+    """A line for the user."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is decided before a training: from a recipe and lists, or from Supervisely's configuration."""
+
+    begin: Start
+    trainer: Callable[[Start, Path], Trainer]
+    """Makes the trainer of a net, with the folder of its results."""
+    introduction: str
+    """Lines for the user."""
+
+    def steps(self, out: Path, rate: float | None = None, count: int = 1) -> Iterable[TrainingStep]:
+        """The trainings of the run: one, or with a keep rate those of :func:`pruning_steps`."""
+        if rate is None:
+            return [TrainingStep(self.begin, out)]
+        return pruning_steps(self.begin, out, rate, count)
 
 
 def check_free(out: Path, resume: bool) -> None:
@@ -30,94 +55,63 @@ def check_free(out: Path, resume: bool) -> None:
         raise InputError(f"{out / LAST}: there is a training already; go on with --resume, or give another --out")
 
 
-def run_logged(trainer: Trainer, until: int | None = None) -> None:
-    """Train up to iteration ``until``, or to the recipe's last, with a log and a progress bar.
+def train(trainer: Trainer, *, resume: bool = False, until: int | None = None) -> None:
+    """Train, with a log and a progress bar, in the trainer's folder.
+
+    Args:
+        trainer: new.
+        resume: go on with what is in the folder, if anything is.
+        until: the last iteration; None: the recipe's.
 
     Raises:
-        InputError: it was ended from outside; see also :meth:`Trainer.run`.
+        InputError: there is a training already, or it was ended from outside; see also :meth:`Trainer.run`.
     """
-    train = trainer.recipe.train
-    stop_at = min(until or train.iterations, train.iterations)
-    log = TrainingLog(trainer.out if trainer.group.is_main else None, stop_at, trainer.iteration, train.log_every)
-    with GracefulShutdown() as shutdown:
-        try:
-            trainer.run(shutdown, log, stop_at)
-        finally:
-            log.close()
-    if shutdown.requested and trainer.iteration < stop_at:
+    check_free(trainer.out, resume)
+    trainer.group.total(0)  # no process writes before all have looked
+    if (trainer.out / LAST).exists():
+        trainer.resume(trainer.out / LAST)
+    settings = trainer.recipe.train
+    if settings.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.backends.cudnn.benchmark = False
+    last = min(until or settings.iterations, settings.iterations)
+    log = TrainingLog(trainer.out if trainer.group.is_main else None, last, trainer.iteration, settings.log_every)
+    with GracefulShutdown() as shutdown, closing(log):
+        trainer.run(shutdown, log, last)
+    if shutdown.requested and trainer.iteration < last:
         raise InputError(f"ended from outside at iteration {trainer.iteration}; go on with --resume")
+    trainer.group.total(0)  # the leading process has written
 
 
-@dataclass(frozen=True)
-class Job:
-    """What all trainings of a run have in common.
+def trained_network(out: Path) -> Network:
+    """What a training left: the best net by validation, or without validation the last; with all heads."""
+    best = out / BEST_WEIGHTS
+    return cast(Network, read_checkpoint(best if best.exists() else out / LAST_WEIGHTS).network(aux=True))
 
-    Attributes:
-        recipe, source, val_source, device, group: see :class:`training.loop.Trainer`.
-        resume: go on with what is there already.
-        until: the last iteration; None: the recipe's.
-        show: is given lines for the user.
+
+def pruning_steps(begin: Start, out: Path, rate: float, steps: int) -> Iterator[TrainingStep]:
+    """The nets of a compression in steps, each to be trained whole before the next is asked for.
+
+    All steps but the last have folders of their own, ``out/step-1`` and so on. See :mod:`training.prune`.
+
+    Args:
+        begin: the net that is pruned.
+        out: the folder.
+        rate: the share of the net's filters that is left in the end.
+        steps: at least 1.
+
+    Raises:
+        InputError: it is no ICNet, or the rate cannot be.
     """
-
-    recipe: Recipe
-    source: LabelledImages
-    val_source: LabelledImages | None = None
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    group: Group = field(default_factory=Group)
-    resume: bool = False
-    until: int | None = None
-    show: Callable[[str], None] = print
-
-    def train(self, begin: Start, out: Path) -> Network:
-        """Train a net, with everything in the folder ``out``.
-
-        Returns:
-            The best net by validation, or without validation the last, as in its file; with all heads.
-
-        Raises:
-            InputError: there is a training already, or it was ended from outside; see also :meth:`Trainer.run`.
-        """
-        check_free(out, self.resume)
-        state = out / LAST
-        self.group.total(0)  # no process writes before all have looked
-        trainer = Trainer(
-            self.recipe, begin, self.source, out, val_source=self.val_source, device=self.device, group=self.group
-        )
-        if state.exists():
-            trainer.resume(state)
-        run_logged(trainer, self.until)
-        if self.group.is_main:
-            self.show(f"{out}: {trainer.iteration} iterations")
-        self.group.total(0)  # the leading process has written
-        best = out / BEST_WEIGHTS
-        checkpoint = read_checkpoint(best if best.exists() else out / LAST_WEIGHTS)
-        return cast(Network, checkpoint.network(aux=True))
-
-    def compress(self, begin: Start, out: Path, rate: float, steps: int) -> ICNet:
-        """Prune a net in steps, and train it after each with the whole recipe; see :mod:`training.prune`.
-
-        All steps but the last have folders of their own, ``out/step-1`` and so on.
-
-        Args:
-            rate: the share of the net's filters that is left in the end.
-            steps: at least 1.
-        """
-        net = begin.model
-        if not isinstance(net, ICNet):
-            raise InputError(f"{self.recipe.model.network}: only icnet can be pruned")
-        wanted = [kept_channels(net, share) for share in step_rates(rate, steps)]
-        for number, kept in enumerate(wanted, start=1):
-            smaller = pruned(net, kept).train()
-            if self.group.is_main:
-                share = _parameters(smaller) / _parameters(net)
-                self.show(f"step {number} of {steps}: {_parameters(smaller):,} parameters, {share:.1%} of before")
-            new = begin.new if number == 1 else ()
-            folder = out if number == steps else out / f"step-{number}"
-            trained = self.train(dataclasses.replace(begin, model=smaller, new=new), folder)
-            assert isinstance(trained, ICNet)
-            net = trained
-        return net
-
-
-def _parameters(model: ICNet) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+    net = begin.model
+    if not isinstance(net, ICNet):
+        raise InputError(f"{net.card.architecture}: only icnet can be pruned")
+    for number, kept in enumerate([kept_channels(net, share) for share in step_rates(rate, steps)], start=1):
+        assert isinstance(net, ICNet)
+        smaller = pruned(net, kept).train()
+        before, after = (sum(parameter.numel() for parameter in each.parameters()) for each in (net, smaller))
+        title = f"step {number} of {steps}: {after:,} parameters, {after / before:.1%} of before"
+        folder = out if number == steps else out / f"step-{number}"
+        new = begin.new if number == 1 else ()
+        yield TrainingStep(dataclasses.replace(begin, model=smaller, new=new), folder, title)
+        net = trained_network(folder)

@@ -144,6 +144,10 @@ class Trainer:
                 self.save()
                 return
 
+    def outcome(self) -> str:
+        """What came of it, a line for the user."""
+        return f"{self.out}: {self.iteration} iterations"
+
     def _due(self, last: int) -> bool:
         """Whether to validate now."""
         return self.iteration % self.recipe.train.validate_every == 0 or self.iteration == last

@@ -198,6 +198,7 @@ def test_input_sizes() -> None:
 
 SCRIPT = """
 import sys, torch
+from dataclasses import replace
 from pathlib import Path
 sys.path.insert(0, {repo!r})
 from evaluation.run.distributed import processes

@@ -16,7 +16,8 @@ from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.icnet import folded
 from training.build import HEADS, Start, initialize
 from training.data import source_of
-from training.job import Job
+from training.job import pruning_steps, train, trained_network
+from training.loop import Trainer
 from training.prune import kept_channels, pruned, shared_channels, step_rates
 from training.recipes.recipe import recipe_of
 from training.scenes import write_scenes
@@ -184,15 +185,23 @@ def test_a_pruned_net_trains_on_and_resumes(tmp_path: Path) -> None:
     net = ICNet(19, merged=False, width=0.2, aux=True)
     initialize(net)
     net.card = replace(net.card, input_size=(65, 129))
-    lines: list[str] = []
-    job = Job(recipe, source_of(tmp_path / "data"), resume=True, show=lines.append)
-    done = job.compress(Start(net, (), ()), tmp_path / "out", 0.5, 2)
+    titles: list[str] = []
+
+    def compress() -> ICNet:
+        for step in pruning_steps(Start(net, (), ()), tmp_path / "out", 0.5, 2):
+            titles.append(step.title)
+            train(Trainer(recipe, step.begin, source_of(tmp_path / "data"), step.folder), resume=True)
+        done = trained_network(tmp_path / "out")
+        assert isinstance(done, ICNet)
+        return done
+
+    done = compress()
     assert channels_of(done)["conv5_3_3x3"] == 26
-    assert (tmp_path / "out" / "step-1" / "last.safetensors").exists() and "step 2 of 2" in lines[2]
+    assert (tmp_path / "out" / "step-1" / "last.safetensors").exists() and "step 2 of 2" in titles[1]
     start = pruned(icnet(tmp_path / "out" / "step-1" / "last.safetensors", merged=False, aux=True), channels_of(done))
     moved = (done.get_parameter("conv5_3_3x3.weight") - start.get_parameter("conv5_3_3x3.weight")).abs().max()
     assert moved > 1e-4
     (tmp_path / "out" / "last.pt").unlink()
-    again = job.compress(Start(net, (), ()), tmp_path / "out", 0.5, 2)
+    again = compress()
     for key, value in done.state_dict().items():
         assert torch.equal(again.state_dict()[key], value), key

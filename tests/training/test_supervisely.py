@@ -22,7 +22,7 @@ from pytorch_icnet.weights.checkpoints import load
 from training.cli import main
 from training.supervisely.data import class_indices, sources
 from training.supervisely.job import planned, recipe_for
-from training.supervisely.start import begin
+from training.supervisely.start import start_project
 
 from ..supervisely.small import SIZE, write_project
 
@@ -273,23 +273,23 @@ def test_the_plugins_net_takes_its_weights(tmp_path: Path) -> None:
     torch.manual_seed(3)
     state = SemSegICNet(4).state_dict()
     torch.save(state, tmp_path / "model.pt")
-    transfer = begin(chosen, recipe, 6, tmp_path / "model.pt")
+    transfer = start_project(chosen, recipe, 6, tmp_path / "model.pt")
     assert isinstance(transfer.model, SemSegICNet) and transfer.model.num_classes == 6
     made = transfer.model.state_dict()
     same = {key for key, value in state.items() if value.shape == made[key].shape and torch.equal(value, made[key])}
     assert {key for key in state if "classif" not in key} <= same and not any("classif" in key for key in same)
     assert sorted(transfer.new) == ["cff_sub12.low_classifier_conv", "cff_sub24.low_classifier_conv", "classification"]
     continuing = config(**full, weights_init_type="continue_training")
-    whole = begin(continuing, recipe, 4, tmp_path / "model.pt").model.state_dict()
+    whole = start_project(continuing, recipe, 4, tmp_path / "model.pt").model.state_dict()
     assert all(torch.equal(value, whole[key]) for key, value in state.items())
     with pytest.raises(InputError, match=r"not for a net with 5 scores.*classif"):
-        begin(continuing, recipe, 5, tmp_path / "model.pt")
+        start_project(continuing, recipe, 5, tmp_path / "model.pt")
     without = config(**full, use_batchnorm=False)
     plain = recipe_for(without, 4)
     assert (recipe.model.batch_norm, plain.model.batch_norm) == ("train", "none")
     with pytest.raises(InputError, match="of another kind"):
-        begin(without, plain, 6, tmp_path / "model.pt")
-    biased = begin(without, plain, 6, None).model
+        start_project(without, plain, 6, tmp_path / "model.pt")
+    biased = start_project(without, plain, 6, None).model
     assert isinstance(biased, SemSegICNet) and not biased.batch_norm
     with pytest.raises(InputError, match="use_batchnorm of the configuration says that"):
         recipe_for(without, 4, changes=["model.batch_norm=none"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,14 @@ from pytorch_icnet.supervisely.results import (
     write_checkpoint_folder,
 )
 
-from ..job import check_free, run_logged
+from ..build import Start
+from ..job import Prepared, check_free
 from ..log import TrainingLog
 from ..loop import LAST, Trainer
 from ..recipes.recipe import Recipe, read_recipe
 from ..validate import Validation
 from .data import class_indices, sources
-from .start import begin
+from .start import start_project
 
 CHECKPOINTS = "checkpoints.json"
 """In the folder of a training: which checkpoint is of which validation, and which is the best."""
@@ -124,6 +125,11 @@ class ProjectTrainer(Trainer):
         super().__init__(*others, **options)
         self._checkpoint, self._at = checkpoint, at
 
+    def outcome(self) -> str:
+        rows = json.loads((self.out / CHECKPOINTS).read_text("utf-8"))
+        best = next(row["folder"] for row in rows if row["best"])
+        return f"{super().outcome()}, {len(rows)} checkpoints, the best is {best}"
+
     def _due(self, last: int) -> bool:
         return self.iteration in self._at or self.iteration == last
 
@@ -141,10 +147,7 @@ class ProjectTrainer(Trainer):
         rows = json.loads(path.read_text("utf-8")) if path.exists() else []
         rows = [row for row in rows if row["iteration"] < self.iteration]
         folder = f"{len(rows):08}"
-        checkpoint = PluginCheckpoint(
-            self.out / folder, self._checkpoint.settings, self._checkpoint.classes, self._checkpoint.indices
-        )
-        write_checkpoint_folder(checkpoint, self.kept.state_dict())
+        write_checkpoint_folder(dataclasses.replace(self._checkpoint, folder=self.out / folder), self.kept.state_dict())
         epoch = self.iteration * self.recipe.train.batch / len(self.samples)
         row = {"folder": folder, "iteration": self.iteration, "epoch": epoch, "loss": found.loss}
         rows.append({**row, "mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy})
@@ -154,7 +157,7 @@ class ProjectTrainer(Trainer):
             temporary.write_text(json.dumps(rows, indent=1), "utf-8")
 
 
-def train(
+def prepare_project(
     config: TrainConfig,
     project: Project,
     out: Path,
@@ -164,11 +167,9 @@ def train(
     group: Group | None = None,
     changes: Sequence[str] = (),
     resume: bool = False,
-    until: int | None = None,
-    show: Callable[[str], None] = print,
-) -> None:
-    """Train as a configuration says. ``out`` then holds ``00000000``, ``00000001``, ..., a checkpoint folder for each
-    validation, :data:`CHECKPOINTS`, and what every training leaves.
+) -> Prepared:
+    """A training as a configuration says. ``out`` will hold ``00000000``, ``00000001``, ..., a checkpoint folder for
+    each validation, :data:`CHECKPOINTS`, and what every training leaves.
 
     Args:
         config: the configuration.
@@ -178,14 +179,12 @@ def train(
         device: where to compute.
         group: the processes of the training.
         changes: of the recipe, see :func:`recipe_for`.
-        resume: go on with the training in ``out``.
-        until: stop after this iteration.
-        show: is given lines for the user.
+        resume: whether to go on with the training in ``out``.
 
     Raises:
-        InputError: see the functions of this module, and :meth:`training.loop.Trainer.run`.
+        InputError: see the functions of this module.
     """
-    group, device = group or Group(), device or torch.device("cpu")
+    group = group or Group()
     check_free(out, resume)
     old = read_checkpoint_folder(weights) if weights is not None and is_checkpoint(weights) else None
     continued = config.weights_init_type == "continue_training"
@@ -201,26 +200,15 @@ def train(
     source, val_source = sources(config, project, indices, checkpoint.table())
     images = len(source.entries)
     recipe = recipe_for(config, images, group.size, changes)
-    begun = begin(config, recipe, source.table.num_classes, old.weights if old is not None else weights)
-    trainer = ProjectTrainer(
-        checkpoint,
-        planned(config, recipe, images),
-        recipe,
-        begun,
-        source,
-        out,
-        val_source=val_source,
-        device=device,
-        group=group,
-    )
-    if (out / LAST).exists():
-        trainer.resume(out / LAST)
-    if group.is_main:
-        show(f"{images} images to learn from, {len(val_source.entries)} to validate with, {len(indices)} classes")
-        if recipe.model.network == "icnet":
-            show("the network is Caffe's ICNet: the plugin's takes inputs from 1025x2049 on, of 32k+1")
-    run_logged(trainer, until)
-    if group.is_main:
-        rows = json.loads((out / CHECKPOINTS).read_text("utf-8"))
-        best = next(row for row in rows if row["best"])
-        show(f"{out}: {trainer.iteration} iterations, {len(rows)} checkpoints, the best is {best['folder']}")
+    begun = start_project(config, recipe, source.table.num_classes, old.weights if old is not None else weights)
+    lines = [f"{images} images to learn from, {len(val_source.entries)} to validate with, {len(indices)} classes"]
+    if recipe.model.network == "icnet":
+        lines.append("the network is Caffe's ICNet: the plugin's takes inputs from 1025x2049 on, of 32k+1")
+
+    def trainer(begin: Start, out: Path) -> Trainer:
+        at = planned(config, recipe, images)
+        return ProjectTrainer(
+            checkpoint, at, recipe, begin, source, out, val_source=val_source, device=device, group=group
+        )
+
+    return Prepared(begun, trainer, "\n".join(lines))
