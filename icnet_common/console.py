@@ -1,25 +1,23 @@
-"""What every command has in common: ``--version``, ``--debug``, errors on one line, exit codes, progress.
+"""What every command has in common: options such as ``--verbose`` and ``--version``, errors on one line, exit codes.
 
 Exit codes: 0 success, 1 failure, 2 wrong use of the command, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
 
-import errno
 import importlib.metadata
+import logging
 import platform
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from tqdm import tqdm
 
-from .errors import InputError
-
-T = TypeVar("T")
+from .errors import user_message
+from .progress import messages
 
 PATH = click.Path(path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -29,10 +27,11 @@ json_file = click.option("--json", "json_file", type=FILE, help="Write the resul
 """The option of the commands that can write what they found for other programs."""
 
 _DEBUG = "icnet_common.console.debug"
+_LEVEL = "icnet_common.console.level"
 
 
 def command(name: str, **attributes: Any) -> Callable[[Callable[..., Any]], Command]:
-    """Make a function a click command with ``--version`` and ``--debug`` that reports failures on one line.
+    """Make a function a click command that shows the toolkit's log messages, and reports failures on one line.
 
     InputError, OSError, MemoryError and CUDA's out-of-memory error end it with exit code 1, Ctrl-C with 130;
     the line goes to stderr. ``attributes`` go to :func:`click.command`.
@@ -46,22 +45,10 @@ class Command(click.Command):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.params += [
-            click.Option(
-                ["--debug"],
-                is_flag=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_remember_debug,
-                help="Show the traceback of an error.",
-            ),
-            click.Option(
-                ["--version"],
-                is_flag=True,
-                is_eager=True,
-                expose_value=False,
-                callback=_print_version,
-                help="Show the version and exit.",
-            ),
+            _flag("--verbose", "-v", help="Show more of what is done.", callback=_level(logging.DEBUG)),
+            _flag("--quiet", "-q", help="Show errors only, and no progress.", callback=_level(logging.ERROR)),
+            _flag("--debug", help="Show the traceback of an error.", callback=_remember_debug),
+            _flag("--version", help="Show the version and exit.", callback=_print_version),
         ]
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -77,7 +64,8 @@ class Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with messages(ctx.meta.get(_LEVEL, logging.INFO)):
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             _fail(ctx, "stopped", 130)
         except Exception as error:
@@ -111,25 +99,6 @@ class OptionalValues(click.Option):
         return ",".join(values) or self._alone
 
 
-def user_message(error: BaseException) -> str | None:
-    """The one line that tells a user what to mend, or None where the error is not the user's (a bug)."""
-    if isinstance(error, InputError):
-        return str(error)
-    if isinstance(error, OSError) and error.errno != errno.EPIPE:  # a closed pipe is left to click
-        reason = error.strerror or str(error)
-        return f"{error.filename}: {reason}" if error.filename else reason
-    if isinstance(error, MemoryError):
-        return f"not enough memory: {error}" if str(error) else "not enough memory"
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, without importing torch
-        return f"not enough memory on the device: {str(error).splitlines()[0]}"
-    return None
-
-
-def progress(items: Iterable[T], *, total: int | None = None, description: str | None = None) -> Iterable[T]:
-    """``items``, with a progress bar on stderr when stderr is a terminal."""
-    return tqdm(items, total=total, desc=description, disable=None, dynamic_ncols=True, leave=False)
-
-
 def version() -> str:
     """The toolkit's version."""
     try:
@@ -148,6 +117,18 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:  # OpenCV comes in several packages
             found[package] = "unknown"
     return found
+
+
+def _flag(*names: str, help: str, callback: Callable[[click.Context, click.Parameter, bool], None]) -> click.Option:
+    return click.Option(names, is_flag=True, is_eager=True, expose_value=False, callback=callback, help=help)
+
+
+def _level(level: int) -> Callable[[click.Context, click.Parameter, bool], None]:
+    def remember(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+        if wanted and ctx.meta.setdefault(_LEVEL, level) != level:
+            raise click.UsageError("give either --verbose or --quiet")
+
+    return remember
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, debug: bool) -> None:

@@ -18,8 +18,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
-from icnet_common.console import user_message
-from icnet_common.errors import InputError
+from icnet_common.errors import InputError, user_message
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from icnet_common import console
-from icnet_common.errors import InputError
+from icnet_common.errors import InputError, user_message
 from pytorch_icnet.runtime.devices import device_name
 
 from ..outputs import Outputs
@@ -155,7 +155,7 @@ def _count(work: Work, summary: Summary, places: dict[int, int]) -> None:
 
 def _named(source: Source, error: Exception) -> InputError:
     """The error with the source's name, on one line."""
-    message = console.user_message(error) or str(error)
+    message = user_message(error) or str(error)
     return InputError(message if source.label in message else f"{source.label}: {message}")
 
 

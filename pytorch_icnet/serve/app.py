@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 
 from icnet_common import console
 from icnet_common.config import parse_json
-from icnet_common.errors import InputError
+from icnet_common.errors import InputError, user_message
 
 from ..imaging import png
 from ..imaging.images import TooManyPixels, UnknownFormat, check_image
@@ -136,7 +136,7 @@ def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAP
         except InputError:
             raise
         except Exception as error:
-            message = console.user_message(error)
+            message = user_message(error)
             if message is None:
                 raise
             raise HTTPException(503, message, {"Retry-After": _RETRY_AFTER}) from error

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
+from icnet_common.progress import track
 from pytorch_icnet.runtime.devices import find_device
 
 from ..imaging.images import read_image
@@ -23,9 +22,8 @@ def apply(
     inference: Inference,
     project: Project,
     output: str | os.PathLike[str],
-    progress: Callable[[Iterable[Item]], Iterable[Item]] = iter,
 ) -> int:
-    """Write the project with what the network sees added to its annotations.
+    """Write the project with what the network sees added to its annotations, and show the progress.
 
     With ``save_probabilities`` also ``DATASET/probabilities/IMAGE.npz``: ``classes`` (names); and for each part n of
     the image that was looked at ``box_n`` (left, top, right, bottom, both ends inside) and ``probabilities_n``, float32
@@ -35,7 +33,6 @@ def apply(
         inference: made for the project's meta.
         project: where images are read from; it is left as it is.
         output: the new project's folder, which must not be there, or be empty. It appears when all is done.
-        progress: is given the images.
 
     Returns:
         How many images there were.
@@ -44,7 +41,7 @@ def apply(
         InputError: a file is damaged, or the output cannot be written; the message names the file.
     """
     with new_project(output, inference.meta) as writer:
-        for item in progress(project.items):
+        for item in track(project.items, len(project.items), "apply"):
             try:
                 annotation, regions = inference.annotate(read_image(item.image), item.read(project.meta))
             except InputError as error:
@@ -66,7 +63,7 @@ def apply_config(
     precision: str = "fp32",
     backend: str = "auto",
 ) -> int:
-    """What an inference configuration says, from file to file, with a bar of progress; see :func:`apply`.
+    """What an inference configuration says, from file to file; see :func:`apply`.
 
     Args:
         config: a JSON file.
@@ -90,7 +87,7 @@ def apply_config(
         wanted = find_device(f"cuda:{chosen.model.gpu_device}")
     model = open_model(weights, device=wanted, precision=precision, backend=backend)
     inference = Inference(chosen.mode, model, found.meta, os.fspath(config))
-    return apply(inference, found, output, lambda items: console.progress(items, total=len(found.items)))
+    return apply(inference, found, output)
 
 
 def _write_probabilities(

@@ -8,6 +8,7 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER
+from icnet_common.progress import track
 
 from .files import write_list, write_scene
 from .scene import SIZE
@@ -28,7 +29,7 @@ def main(
 
     They are for trying the tools without Cityscapes; scores on them say nothing about real images.
     """
-    numbers = console.progress(range(count), description="scenes")
+    numbers = track(range(count), count, "scenes", unit="scenes")
     lines = [write_scene(root, index, split, city, seed, size) for index in numbers]
     if list_file:
         write_list(list_file, lines)
