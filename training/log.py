@@ -9,7 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
+
+from icnet_common.errors import InputError
 
 from .validate import Validation
 
@@ -50,11 +53,13 @@ class TrainingLog:
         if folder is None or self._path is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        earlier = _rows(self._path, first) if first else []
-        with self._path.open("w", newline="") as stream:
-            writer = csv.DictWriter(stream, FIELDS)
-            writer.writeheader()
-            writer.writerows(earlier)
+        rows = pd.DataFrame(columns=FIELDS)
+        if first and self._path.exists() and self._path.stat().st_size:
+            rows = pd.read_csv(self._path, dtype=str, keep_default_na=False, on_bad_lines="skip").reindex(
+                columns=FIELDS
+            )
+        kept = rows[pd.to_numeric(rows["iteration"], errors="coerce") <= first]
+        kept.to_csv(self._path, index=False, lineterminator="\r\n")
         self._bar = tqdm(total=total, initial=first, disable=None, dynamic_ncols=True, desc="training")
         if tensorboard:
             try:
@@ -113,10 +118,15 @@ class TrainingLog:
                 self._writer.add_scalar(key, value, iteration)
 
 
-def _rows(path: Path, first: int) -> list[dict[str, str]]:
-    """The rows up to iteration ``first`` of an earlier log."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as stream:
-        rows = [{key: row.get(key) or "" for key in FIELDS} for row in csv.DictReader(stream)]
-    return [row for row in rows if row["iteration"].isdigit() and int(row["iteration"]) <= first]
+def read_log(path: Path) -> pd.DataFrame:
+    """The rows of a ``log.csv``, numbers by :data:`FIELDS`; NaN where a row has none.
+
+    Raises:
+        InputError: the file cannot be read, or is no log of a training.
+    """
+    try:
+        return pd.read_csv(path, dtype=str)[list(FIELDS)].astype(float)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{path}: not the log.csv of a training: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from icnet_common import console
 from icnet_common.console import FILE
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
+
+from .log import read_log
 
 Curve = tuple[list[int], list[float]]
 """Iterations, and the values at them."""
@@ -23,20 +24,9 @@ def read_curves(path: Path) -> dict[str, Curve]:
     Raises:
         InputError: the file cannot be read, or is no log of a training.
     """
-    curves: dict[str, Curve] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            for row in csv.DictReader(stream):
-                iteration = int(row.pop("iteration"))
-                for key, value in row.items():
-                    if value:
-                        iterations, values = curves.setdefault(key, ([], []))
-                        iterations.append(iteration)
-                        values.append(float(value))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
-        raise InputError(f"{path}: not the log.csv of a training: {error}") from error
+    table = read_log(path).set_index("iteration")
+    columns = [table[name].dropna() for name in table]
+    curves = {str(each.name): (each.index.astype(int).tolist(), each.tolist()) for each in columns if len(each)}
     if "loss" not in curves:
         raise InputError(f"{path}: not the log.csv of a training: no losses in it")
     return curves
