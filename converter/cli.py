@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch.fx import GraphModule
 from icnet_common import console
 from icnet_common.console import FOLDER, PATH
 from icnet_common.errors import InputError, WeightsError
-from icnet_common.files import atomic_write
+from icnet_common.files import write_json
 from prototxt import Net, read_net, read_weights
 from pytorch_icnet.icnet import ICNet, folded
 from pytorch_icnet.weights.caffe import fitting_net, pyramid_of, resized_net, state_of
@@ -130,7 +129,7 @@ def main(
         results = convert_checkpoint(weights, paths, caffe_faithful=caffe_faithful, fold_bn=fold_bn)
         click.echo("\n".join(results["lines"]))
         if json_file:
-            _write_data(json_file, {**results, "versions": console.versions()})
+            write_json(json_file, {**results, "versions": console.versions()})
         return
     if caffe_faithful:
         raise click.UsageError("--caffe-faithful is for checkpoints of pytorch-semseg and Supervisely")
@@ -249,12 +248,7 @@ def _show_summary(net: Net, json_file: Path | None) -> None:
     click.echo(layer_table(rows))
     click.echo(f"\n{net.name or net.source}: {totals(rows)}")
     if json_file:
-        _write_data(json_file, rows)
-
-
-def _write_data(path: Path, data: object) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(data, indent=2) + "\n")
+        write_json(json_file, rows)
 
 
 def _comparisons(
@@ -356,7 +350,7 @@ def _write_json(
         ],
         "versions": console.versions(),
     }
-    _write_data(path, results)
+    write_json(path, results)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import torch
 
 from icnet_common import console
 from icnet_common.errors import InputError
+from icnet_common.files import digest
 from icnet_common.progress import Log, Progress
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from pytorch_icnet.datasets.tables import read_table
@@ -32,7 +33,6 @@ from .report.published_scores import Expected, given, published
 from .report.server_submission import check_names
 from .run.distributed import Group
 from .run.execute import Run
-from .run.journal import digest
 from .scoring import ImageScore, first_lines
 
 Show = Callable[[int, int, ImageScore], None]

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 
 from icnet_common.errors import InputError
+from icnet_common.files import digest
 from icnet_common.parallel import StageTimer, parallel_map
 from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.imaging.images import NotALabelMap, read_image, read_label_map
@@ -26,7 +27,6 @@ from .data.lists import Entry, locate
 from .network import Network, Threads
 from .outputs import Outputs
 from .protocols import GroundTruth, ImageStats, Logits, ModelInput, Prediction, Protocol
-from .run.journal import digest
 
 T = TypeVar("T")
 

@@ -19,6 +19,7 @@ import click
 from tqdm import tqdm
 
 from .errors import InputError, user_message
+from .files import writing
 
 T = TypeVar("T")
 
@@ -94,11 +95,9 @@ class LogFile(MemoryHandler):
         Raises:
             InputError: it cannot be written.
         """
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = _File(path, encoding="utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         self.setTarget(file)
         self.flush()

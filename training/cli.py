@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from evaluation.data.lists import data_root
 from evaluation.run.distributed import Group, processes
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, PATH
-from icnet_common.files import atomic_write
+from icnet_common.files import write_json
 from pytorch_icnet import ICNet
 from pytorch_icnet import options as shared
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
@@ -75,7 +74,10 @@ def main(**given: Any) -> None:
     device = find_device(options.device)
     if options.measure_memory:
         costs = _measure(options, device)
-        _write_json(options.json_file, {"device": device_name(device), "costs": costs, "versions": console.versions()})
+        if options.json_file is not None:
+            write_json(
+                options.json_file, {"device": device_name(device), "costs": costs, "versions": console.versions()}
+            )
         return
     with processes(device.type, options.timeout) as group:
         if group.device != "cpu":
@@ -95,13 +97,8 @@ def main(**given: Any) -> None:
             if options.to_caffe:
                 for path in write_caffe_models(options.out, "icnet", cast(ICNet, trained_network(options.out))):
                     click.echo(path)
-            _write_json(options.json_file, summary(options.out))
-
-
-def _write_json(path: Path | None, results: dict[str, Any]) -> None:
-    if path is not None:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
+            if options.json_file is not None:
+                write_json(options.json_file, summary(options.out))
 
 
 def _measure(options: SimpleNamespace, device: torch.device) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from importlib import resources
 from pathlib import Path, PurePosixPath
 
 from icnet_common.errors import InputError
+from icnet_common.files import reading
 
 ROOT_VARIABLE = "CITYSCAPES_DATASET"
 """The environment variable by which cityscapesScripts, too, find the data."""
@@ -72,12 +73,10 @@ def read_list(name: str | os.PathLike[str]) -> ImageList:
         InputError: no such list, an empty one, or a wrong line (the message begins with ``file:line``).
     """
     path = _find(name)
-    try:
+    with reading(path):
         if path.stat().st_size > _MAX_BYTES:
             raise InputError(f"{path}: too large for a list of images")
         text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if text.count("\n") + text.count("\r") > 2 * _MAX_LINES:
         raise InputError(f"{path}: more than {_MAX_LINES} lines; not a list of images")
     entries = tuple(

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import math
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from icnet_common.files import atomic_write
 from pytorch_icnet.weights.known import lookup
 
 from ..protocols import Result
@@ -64,17 +60,3 @@ def comparison(
         difference = None if published is None else measured - published
         compared[key] = {"measured": measured, "published": published, "difference": difference}
     return compared
-
-
-def write_json(path: str | os.PathLike[str], report: Mapping[str, Any]) -> None:
-    """A JSON file; numbers that are not finite become null."""
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(_finite(report), indent=2, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from icnet_common.files import write_json
+
 from ..job import Evaluation
 from ..options import Options
 from . import data, html, pictures, tables, text
@@ -53,10 +55,10 @@ def _write(evaluation: Evaluation, options: Options) -> None:
         write_zip(options.test_server, evaluation.entries, evaluation.predictions, evaluation.scoring.table)
     if evaluation.root is not None:
         _write_below(evaluation.root, evaluation)
-        data.write_json(evaluation.root / "report.json", evaluation.data)
+        write_json(evaluation.root / "report.json", evaluation.data)
         _write_page(evaluation.root / "report.html", evaluation)
     if options.json_file is not None:
-        data.write_json(options.json_file, evaluation.data)
+        write_json(options.json_file, evaluation.data)
     if options.html_file is not None:
         _write_page(options.html_file, evaluation)
 

@@ -6,7 +6,6 @@ was made of it is there with the digest that the line gives. Each process append
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import threading
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
+from icnet_common.files import digest, write_json, writing
 
 from ..protocols import ImageStats
 
@@ -103,8 +102,7 @@ class Journal:
         else:
             for old in self._files():
                 old.unlink()
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+        write_json(path, wanted)
 
     def finished(self) -> Mapping[str, Finished]:
         """What the lines of all processes say is finished, by the image's path in the list; see :func:`still_whole`."""
@@ -113,15 +111,12 @@ class Journal:
     def add(self, image: Finished) -> None:
         """Append an image, from any thread; it survives the end of this process from here on."""
         line = image.as_line()
-        try:
-            with self._lock:
-                if self._stream is None:
-                    _end_line(self._path)
-                    self._stream = self._path.open("ab")
-                self._stream.write(line)
-                self._stream.flush()
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be written: {error.strerror or error}") from error
+        with writing(self._path), self._lock:
+            if self._stream is None:
+                _end_line(self._path)
+                self._stream = self._path.open("ab")
+            self._stream.write(line)
+            self._stream.flush()
 
     def close(self) -> None:
         if self._stream is not None:
@@ -150,19 +145,6 @@ def still_whole(image: Finished, root: Path, inputs: Mapping[str, Path], files: 
         )
     except OSError:
         return False
-
-
-def digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, hexadecimal.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    sha256 = hashlib.sha256()
-    with Path(path).open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            sha256.update(chunk)
-    return sha256.hexdigest()
 
 
 def _checksum(text: bytes) -> bytes:

@@ -8,7 +8,6 @@ and by the fastest backend that there is. Then it times the whole road from a PN
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ import torch
 from icnet_common import console
 from icnet_common.console import FILE
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
+from icnet_common.files import atomic_write, write_json
 from pytorch_icnet import icnet
 from pytorch_icnet import options as shared
 from pytorch_icnet.icnet import INPUT_SIZE as ICNET_SIZE
@@ -218,8 +217,7 @@ def _publish(text: str, results: Mapping[str, Any], log: Path, json_file: Path |
     with atomic_write(log) as temporary:
         temporary.write_text(text)
     if json_file:
-        with atomic_write(json_file) as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
+        write_json(json_file, results)
 
 
 def _training_gb(network: str) -> float:

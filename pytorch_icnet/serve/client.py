@@ -16,7 +16,7 @@ import click
 from icnet_common import console
 from icnet_common.console import FILE
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
+from icnet_common.files import write_json
 
 _TIMEOUT = 120.0
 
@@ -48,12 +48,10 @@ def main(
         raise click.UsageError("--request-type inference needs --in-image")
     files = {"image": in_image if request_type == "inference" else None, **parts}
     found = post(f"{server_url.rstrip('/')}/model/{request_type}", {k: v for k, v in files.items() if v}, token)
-    text = json.dumps(found, indent=4, sort_keys=True)
     if out_json is None:
-        click.echo(text)
-        return
-    with atomic_write(out_json) as temporary:
-        temporary.write_text(text + "\n", "utf-8")
+        click.echo(json.dumps(found, indent=4, sort_keys=True))
+    else:
+        write_json(out_json, found, indent=4, sort_keys=True)
 
 
 def post(url: str, files: Mapping[str, Path], token: str | None = None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,8 +12,7 @@ from typing import Any
 
 from icnet_common.config import read_json
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
-from icnet_common.folders import atomic_folder
+from icnet_common.files import atomic_folder, atomic_write, reading, write_json
 
 from ..imaging.images import image_size
 from .annotation import Annotation, read_annotation
@@ -63,11 +61,9 @@ def read_project(root: str | os.PathLike[str]) -> Project:
     if not (root / META).is_file():
         raise InputError(f"{root}: not a Supervisely project: it has no {META}")
     meta = meta_of(read_json(_inside(root, root / META), MAX_META_BYTES), str(root / META))
-    try:
+    with reading(root):
         folders = sorted(path.parent for path in root.glob(f"*/{IMAGES}") if path.is_dir())
         items = tuple(item for folder in folders for item in _items(root, folder))
-    except OSError as error:
-        raise InputError(f"{error.filename or root}: cannot be read: {error.strerror}") from error
     if not items:
         raise InputError(f"{root}: a project without images; expected DATASET/{IMAGES}/*.png or .jpg")
     return Project(root, meta, items)
@@ -140,5 +136,4 @@ def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[ProjectWri
 
 
 def _write_json(path: Path, data: Any) -> None:
-    with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(data, ensure_ascii=False, separators=(",", ":")), "utf-8")
+    write_json(path, data, indent=None, ensure_ascii=False, separators=(",", ":"))

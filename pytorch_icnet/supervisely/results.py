@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from torch import nn
 
 from icnet_common.config import checked, is_name, read_json, shown
 from icnet_common.errors import InputError
-from icnet_common.folders import atomic_folder
+from icnet_common.files import atomic_folder, write_json
 
 from ..card import card_of
 from ..datasets.classes import ClassEntry, ClassTable, default_colour
@@ -125,7 +124,7 @@ def write_checkpoint_folder(checkpoint: PluginCheckpoint, state: Mapping[str, to
         "class_title_to_idx": dict(checkpoint.indices),
     }
     with atomic_folder(checkpoint.folder, is_checkpoint) as folder:
-        (folder / CONFIG).write_text(json.dumps(data, indent=1), "utf-8")
+        write_json(folder / CONFIG, data)
         torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, folder / WEIGHTS)
 
 

@@ -17,6 +17,7 @@ from converter.record import net_of
 from converter.state_dict import load_strict
 from converter.summary import outputs_of
 from icnet_common.errors import InputError, WeightsError
+from icnet_common.files import reading
 from prototxt import read_weights
 
 from .. import variants
@@ -218,7 +219,7 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
 
 def kind_of(path: Path) -> str:
     """What the first bytes of a file say that it is: ``"torch"``, ``"safetensors"`` or something else, ``""``."""
-    try:
+    with reading(path):
         with path.open("rb") as stream:
             head = stream.read(16)
         if not head:
@@ -226,8 +227,6 @@ def kind_of(path: Path) -> str:
         if head[:2] == b"PK" or torch_files.is_legacy(head):
             return "torch"
         return "safetensors" if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size else ""
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _of_state(path: Path, state: dict[str, torch.Tensor]) -> Checkpoint:

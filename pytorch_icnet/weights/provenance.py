@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from icnet_common.files import digests
 
 from .known import by_md5
 
@@ -30,13 +31,9 @@ class Provenance:
     @classmethod
     def of(cls, path: str | os.PathLike[str]) -> Provenance:
         """Read a file once and take its sums."""
-        md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-        with Path(path).open("rb") as stream:
-            while chunk := stream.read(1 << 20):
-                md5.update(chunk)
-                sha256.update(chunk)
-        known = by_md5(md5.hexdigest())
-        return cls(Path(path).name, md5.hexdigest(), sha256.hexdigest(), known.file if known else None)
+        md5, sha256 = digests(path, "md5", "sha256")
+        known = by_md5(md5)
+        return cls(Path(path).name, md5, sha256, known.file if known else None)
 
     @classmethod
     def from_data(cls, data: Any) -> Provenance:

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evaluation.protocols import ImageStats
-from evaluation.run.journal import SETTINGS, Finished, Journal, digest, still_whole
+from evaluation.run.journal import SETTINGS, Finished, Journal, still_whole
 from icnet_common.errors import InputError
+from icnet_common.files import digest
 
 
 def image(name: str = "a.png") -> Finished:

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 import evaluation
 from evaluation.protocols import MetricAccumulator, Result, Settings, protocol
 from evaluation.report.data import scores as scores_as_data
-from evaluation.report.data import write_json
 from evaluation.report.tables import write_class_table, write_image_table
 from evaluation.report.text import image_line, summary
 from evaluation.scoring import EPS, ImageScore, Scores, score_image
 from icnet_common.errors import InputError
+from icnet_common.files import write_json
 from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
 

@@ -17,7 +17,7 @@ import torch
 
 from evaluation.run.distributed import Group
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
+from icnet_common.files import write_json
 from pytorch_icnet.icnet import INPUT_SIZE, check_size
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import ObjectClass
@@ -153,8 +153,7 @@ class ProjectTrainer(Trainer):
         rows.append({**row, "mean_iou": found.mean_iou, "pixel_accuracy": found.pixel_accuracy})
         best = min(range(len(rows)), key=lambda number: rows[number]["loss"])
         rows = [{**row, "best": number == best} for number, row in enumerate(rows)]
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(rows, indent=1), "utf-8")
+        write_json(path, rows)
 
 
 def prepare_project(

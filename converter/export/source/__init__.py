@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from icnet_common.folders import atomic_folder
+from icnet_common.files import atomic_folder
 
 from ...record import original_net
 from ..check import check_outputs

@@ -17,7 +17,7 @@ from converter.export.check import check_outputs
 from converter.export.formats import paths_of
 from converter.record import original_net
 from icnet_common.errors import InputError
-from icnet_common.folders import atomic_folder
+from icnet_common.files import atomic_folder
 from pytorch_icnet import ICNet, load
 
 from ...nets import seeded, write_caffemodel
