@@ -1,76 +1,177 @@
-"""From a checkpoint of PyTorch to a safetensors file or a plain state dict, with what is known of it."""
+"""Conversions of ICNet's weights: what :class:`converter.convert.Conversion` cannot know of it, and PyTorch's files."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import click
 import torch
+from torch import fx
 
+from converter.convert import Conversion, ConversionOptions, WeightsOrigin
+from converter.export.formats import Output
 from converter.export.pth import save_pth
 from converter.export.safetensors import load_state
-from icnet_common.errors import InputError
+from converter.verify import Verification
+from icnet_common import console
+from icnet_common.errors import InputError, WeightsError
+from icnet_common.files import write_json
+from prototxt import Net, bundled_net, read_net, read_weights
 
 from ..icnet import folded
 from ..variants import NAMES
 from ..variants.semseg import SemSegICNet, to_icnet
+from .caffe import MERGED_NET, UNMERGED_NET, fitting_net, pyramid_of, resized_net, state_of
 from .checkpoints import ICNET, Checkpoint, kind_of, read_checkpoint, write_checkpoint
+from .known import by_file, by_md5
+from .provenance import Provenance
+from .verify import CHECKED_SIZE, verify
 
 FORMATS = ("safetensors", "pth")
+"""Of a checkpoint of PyTorch."""
 
 
-def is_checkpoint(path: Path) -> bool:
-    """Whether a file is one of PyTorch's, and none of Caffe's; by its first bytes."""
-    return kind_of(path) != ""
-
-
-def convert_checkpoint(
-    weights: Path, paths: Mapping[str, Sequence[Path]], *, caffe_faithful: bool = False, fold_bn: bool = False
-) -> dict[str, Any]:
-    """Write a checkpoint, all of which fits its network, in other formats.
-
-    Args:
-        weights: a torch checkpoint or a safetensors file.
-        paths: what to write, by one of :data:`FORMATS`; a safetensors file is read again and compared.
-        caffe_faithful: turn pytorch-semseg's and Supervisely's weights into Caffe's net, with Caffe's names.
-        fold_bn: fold an ICNet's normalisation into its convolutions.
-
-    Returns:
-        For JSON: ``provenance``, ``architecture``, ``outputs``, and ``lines`` for people.
+def conversion_of(options: ConversionOptions) -> Conversion | CheckpointConversion:
+    """The conversion that suits a file: of a checkpoint of PyTorch, of an ICNet, or of any other Caffe net.
 
     Raises:
-        InputError: the file cannot be used, or not in this way; nothing is written then.
+        InputError: a file cannot be used, or only has the name of published weights.
+        click.UsageError: options that are not for this kind of file.
     """
-    if unknown := [name for name in paths if name not in FORMATS]:
-        raise InputError(
-            f"--to {', '.join(unknown)}: for Caffe's nets; a checkpoint can be written as {', '.join(FORMATS)}"
+    if kind_of(options.weights):
+        return CheckpointConversion(options)
+    if options.caffe_faithful:
+        raise click.UsageError("--caffe-faithful is for checkpoints of pytorch-semseg and Supervisely")
+    blobs = read_weights(options.weights)
+    origin = _origin(options)
+    if options.prototxt is None:
+        return ICNetConversion(options, fitting_net(blobs, str(options.weights)), blobs, origin)
+    net = read_net(options.prototxt)
+    return (ICNetConversion if is_icnet(net) else Conversion)(options, net, blobs, origin)
+
+
+def net_of(weights: Path | None, prototxt: Path | None) -> Net:
+    """The net of a text (which may stand in the weights' place), or the ICNet that fits the weights.
+
+    Raises:
+        InputError: a file cannot be used.
+        click.UsageError: the weights are a checkpoint of PyTorch, which has no text.
+    """
+    if prototxt is not None or weights is None or weights.suffix == ".prototxt":
+        return read_net(prototxt or weights or "")
+    if kind_of(weights):
+        raise click.UsageError(f"{weights} is a checkpoint of PyTorch: of a caffemodel's options it takes none")
+    return fitting_net(read_weights(weights), str(weights))
+
+
+def is_icnet(net: Net) -> bool:
+    """Whether a net has all of ICNet's layers, by their names."""
+    names = {layer.name for layer in net.layers}
+    bundled = UNMERGED_NET if any(name.endswith("/bn") for name in names) else MERGED_NET
+    return {layer.name for layer in read_net(bundled_net(bundled)).layers if layer.type != "Input"} <= names
+
+
+def _origin(options: ConversionOptions) -> WeightsOrigin:
+    """The published weights that this file is, if any; stops a file that only has their name."""
+    provenance = Provenance.of(options.weights)
+    named, known = by_file(provenance.file), by_md5(provenance.md5)
+    if named is not None and named.md5 not in ("", provenance.md5) and not options.allow_md5_mismatch:
+        raise WeightsError(
+            f"{options.weights}: has the name of published weights, but its md5 is {provenance.md5} and theirs "
+            f"{named.md5}; download it again, or use --allow-md5-mismatch if it is meant to differ"
         )
-    checkpoint = read_checkpoint(weights)
-    lines = [f"{weights.name}: {_name(checkpoint)}, all of {len(checkpoint.state)} tensors in their places"]
-    checkpoint = _fitting(checkpoint, caffe_faithful)
-    if fold_bn:
-        if checkpoint.architecture != ICNET:
-            raise InputError(f"{weights}: --fold-bn is for ICNet itself, and this is {_name(checkpoint)}")
-        merged = folded(checkpoint.model(aux=_has_heads(checkpoint)))
-        checkpoint = dataclasses.replace(checkpoint, state=merged.state_dict())
-    for name, (path, *_) in paths.items():
-        _write(name, path, checkpoint)
-        lines.append(f"written  {path}: {_name(checkpoint)}")
-    return {
-        "provenance": dataclasses.asdict(checkpoint.provenance),
-        "architecture": checkpoint.architecture,
-        "outputs": [{"format": name, "paths": list(map(str, files))} for name, files in paths.items()],
-        "lines": lines,
-    }
+    if known is None:
+        return WeightsOrigin(provenance.as_data(), f"md5 {provenance.md5}, not one of the published files")
+    accuracy = f" / {known.pixel_accuracy} pixel accuracy" if known.pixel_accuracy is not None else ""
+    described = f"the published {known.file}, {known.mean_iou} mIoU{accuracy} on {known.split}"
+    return WeightsOrigin(provenance.as_data(), f"md5 {provenance.md5}: {described}", dataclasses.asdict(known))
 
 
-def _fitting(checkpoint: Checkpoint, caffe_faithful: bool) -> Checkpoint:
-    network = checkpoint.network(aux=_has_heads(checkpoint), caffe_faithful=caffe_faithful)
-    if isinstance(network, SemSegICNet) and caffe_faithful:
-        return dataclasses.replace(checkpoint, state=to_icnet(network).state_dict())
-    return checkpoint
+class ICNetConversion(Conversion):
+    """Compares with the hand-written net, fits the pyramid to other sizes, and keeps the auxiliary heads."""
+
+    def checks(self) -> list[Verification]:
+        height, width = next(iter(self.net.inputs.values()))[2:]
+        provenance = Provenance.from_data(self.origin.provenance)
+        state = state_of(self.graph, self.blobs)
+        self.checkpoint = Checkpoint(state, provenance, pyramid_of(self.net), (height, width))
+        if not self.options.verified:
+            return super().checks()
+        self._checked = self.graph_of(resized_net(self.net, CHECKED_SIZE))
+        return [*verify(self.checkpoint.model(), self._checked), *super().checks()]
+
+    def checked_graph(self) -> fx.GraphModule:
+        return self._checked
+
+    def net_for(self, shapes: Mapping[str, tuple[int, ...]]) -> Net:
+        images = [shape for shape in shapes.values() if len(shape) == 4]
+        if len(images) != 1:
+            return super().net_for(shapes)
+        height, width = images[0][2:]
+        click.echo(f"pyramid  windows fitted to {height}x{width}; if Caffe had others, give --prototxt with them")
+        return resized_net(self.net, (height, width))
+
+    def fold(self) -> None:
+        super().fold()
+        self.checkpoint = _folded(self.checkpoint)
+
+    def write(self, name: str, paths: tuple[Path, ...]) -> Output:
+        """A state dict with the auxiliary heads; other formats have the net alone."""
+        if name not in FORMATS:
+            return super().write(name, paths)
+        _write_state(name, paths[0], self.checkpoint)
+        return Output(name, paths)
+
+
+class CheckpointConversion:
+    """Writes a checkpoint of PyTorch, all of which fits its network, as one of :data:`FORMATS`.
+
+    With ``caffe_faithful``, pytorch-semseg's and Supervisely's weights become Caffe's net, with Caffe's names.
+    """
+
+    def __init__(self, options: ConversionOptions) -> None:
+        if options.prototxt or options.reference or options.report_folder or options.lenient:
+            raise click.UsageError(
+                f"{options.weights} is a checkpoint of PyTorch: of a caffemodel's options it takes none"
+            )
+        self.options = options
+
+    def convert(self) -> None:
+        """Read, write, and read safetensors files again; prints what was found.
+
+        Raises:
+            InputError: the file cannot be used, or not in this way; nothing is written then.
+        """
+        options, paths = self.options, self.options.paths()
+        if unknown := [name for name in options.formats if name not in FORMATS]:
+            raise InputError(
+                f"--to {', '.join(unknown)}: for Caffe's nets; a checkpoint can be written as {', '.join(FORMATS)}"
+            )
+        checkpoint = read_checkpoint(options.weights)
+        found = f"{options.weights.name}: {_name(checkpoint)}, all of {len(checkpoint.state)} tensors in their places"
+        network = checkpoint.network(aux=_has_heads(checkpoint), caffe_faithful=options.caffe_faithful)
+        if isinstance(network, SemSegICNet) and options.caffe_faithful:
+            checkpoint = dataclasses.replace(checkpoint, state=to_icnet(network).state_dict())
+        if options.fold_bn:
+            if checkpoint.architecture != ICNET:
+                raise InputError(f"{options.weights}: --fold-bn is for ICNet itself, and this is {_name(checkpoint)}")
+            checkpoint = _folded(checkpoint)
+        lines = [found]
+        for name, (path, *_) in paths.items():
+            _write_state(name, path, checkpoint)
+            lines.append(f"written  {path}: {_name(checkpoint)}")
+        click.echo("\n".join(lines))
+        if options.json_file:
+            results = {
+                "provenance": checkpoint.provenance.as_data(),
+                "architecture": checkpoint.architecture,
+                "outputs": [{"format": name, "paths": list(map(str, files))} for name, files in paths.items()],
+                "lines": lines,
+                "versions": console.versions(),
+            }
+            write_json(options.json_file, results)
 
 
 def _name(checkpoint: Checkpoint) -> str:
@@ -81,7 +182,11 @@ def _has_heads(checkpoint: Checkpoint) -> bool:
     return "conv6_sub2.weight" in checkpoint.state
 
 
-def _write(name: str, path: Path, checkpoint: Checkpoint) -> None:
+def _folded(checkpoint: Checkpoint) -> Checkpoint:
+    return dataclasses.replace(checkpoint, state=folded(checkpoint.model(aux=_has_heads(checkpoint))).state_dict())
+
+
+def _write_state(name: str, path: Path, checkpoint: Checkpoint) -> None:
     if name == "pth":
         save_pth(path, checkpoint.state)
         return

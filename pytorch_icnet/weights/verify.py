@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import torch
+from torch import fx
 
 from converter.activations import activations
 from converter.compare import differences
-from converter.graph import translate
-from converter.match import Weights
 from converter.verify import Verification
-from prototxt import Net
 
 from ..icnet import ICNet, folded
-from .caffe import Blobs, resized_net
 
 CHECKED_SIZE = (129, 257)
 """Height and width of the seeded image on which every layer is compared."""
 
 
-def verify(model: ICNet, net: Net, blobs: Blobs) -> list[Verification]:
+def verify(model: ICNet, graph: fx.GraphModule) -> list[Verification]:
     """Compare the converted graph with ``model``, and ``model`` with its folded form where it has batch normalisation.
 
     Args:
         model: the hand-written net with the weights under test.
-        net: the deploy net that the weights belong to.
-        blobs: the weights as Caffe stores them.
+        graph: the converted net for images of :data:`CHECKED_SIZE`.
 
     Returns:
-        One or two comparisons, on a seeded image of :data:`CHECKED_SIZE`.
+        One or two comparisons, on a seeded image.
     """
     generator = torch.Generator().manual_seed(0)
     image = 50 * torch.randn(1, 3, *CHECKED_SIZE, generator=generator)
-    graph = translate(resized_net(net, CHECKED_SIZE), Weights(blobs))
     pyramid, model.pyramid = model.pyramid, None
     try:
         ours = activations(model, image)
