@@ -8,22 +8,22 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, OptionalValues
-from icnet_common.progress import Log, beside_bar
+from icnet_common.progress import Log
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import options as shared
 from pytorch_icnet.runtime.devices import find_device
 
 from .data.labels import KINDS
 from .data.lists import data_root
-from .job import predict_and_score, score_only
-from .options import Options
-from .outputs import FEATURES
 from .protocols import MULTI_SCALE, PROTOCOLS
 from .report.publish import publish
 from .report.published_scores import TOLERANCE
-from .report.text import image_line
 from .run.distributed import LOST, Group, processes
-from .scoring import ImageScore
+from .run.job import evaluate, score_only
+from .run.options import Options
+
+FEATURES = ("mat", "npz")
+"""Kinds of files for probabilities."""
 
 _ENDED = "ended from outside; what is finished is kept: run again with --resume"
 
@@ -153,7 +153,7 @@ def main(**given: Any) -> None:
     options = Options(**{**given, "data_root": data_root(given["data_root"])})
     _refuse_wrong_use(options)
     if options.score_only is not None:
-        _end(publish(score_only(options, Log(), _show), options))
+        _end(publish(score_only(options, Log()), options))
         return
     with processes(find_device(options.device).type, options.timeout) as group:
         try:
@@ -168,7 +168,7 @@ def main(**given: Any) -> None:
 def _predict(options: Options, group: Group) -> bool:
     """Whether what is expected was met."""
     with Log(quiet=not group.is_main) as log, GracefulShutdown(LOST if group.size > 1 else _ENDED):
-        evaluation = predict_and_score(options, group, log, _show)
+        evaluation = evaluate(options, group, log)
         return publish(evaluation, options) if group.is_main else True
 
 
@@ -190,8 +190,3 @@ def _refuse_wrong_use(options: Options) -> None:
         for name in ("resume", "save_feat", "save_overlay", "input_size", "pixels", "audit", "caffe_faithful"):
             if getattr(options, name):
                 raise click.UsageError(f"--{name.replace('_', '-')} is for predicting, not for --score-only")
-
-
-def _show(number: int, total: int, image: ImageScore) -> None:
-    with beside_bar():
-        click.echo(image_line(number, total, image))

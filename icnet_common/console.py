@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import platform
+import sys
 from collections import deque
 from collections.abc import Callable
 from itertools import islice, takewhile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from tqdm import tqdm
 
 from .errors import user_message
 from .progress import messages
@@ -97,6 +99,12 @@ class OptionalValues(click.Option):
         for _ in values:
             arguments.popleft()
         return ",".join(values) or self._alone
+
+
+def echo(line: str) -> None:
+    """Print a line of results to stdout, above a progress bar."""
+    with tqdm.external_write_mode(file=sys.stdout):
+        click.echo(line)
 
 
 def version() -> str:

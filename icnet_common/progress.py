@@ -276,13 +276,6 @@ class Progress:
         return f"{self._done}/{self._total} images, {rate:.2f} images/s, {_duration(left)} left"
 
 
-@contextmanager
-def beside_bar() -> Iterator[None]:
-    """Print to stdout inside this, and a progress bar is not torn."""
-    with tqdm.external_write_mode(file=sys.stdout):
-        yield
-
-
 def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

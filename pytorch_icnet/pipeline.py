@@ -1,167 +1,179 @@
-"""From frames to files: read, prepare, forward, finish, encode.
+"""One pipeline for evaluation, prediction and the service: images pass its stages one after the other.
 
-The stages of different frames overlap: while the network runs, the frames after it are decoded and those before it are
-finished and written. A bounded number of frames is on its way at any time, and they leave in the order of their coming.
+The stages of different images overlap: while the network runs, the images after it are read and prepared, and those
+before it are finished and written. A bounded number of images is on its way at any time.
 """
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Generator
-from contextlib import closing
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+import torch
 
-from icnet_common.errors import InputError
-from icnet_common.parallel import StageTimer, parallel_map, prefetch
+from icnet_common.parallel import StageTimer
 
-from .imaging.region import Region
-from .imaging.windows import OVERLAP
-from .outputs import Outputs, Videos
-from .predict.sources import Frame
-from .predictor import Predictor, Prepared, Scored, most_probable
+from .predictor import Predictor
 
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Size = tuple[int, int]
-
-STAGES = ("read", "prepare", "forward", "finish", "encode")
-
-OUTSIDE = 255
-"""The label of what is not predicted: ignored."""
-
-AHEAD = 2
-"""Frames that are decoded before their turn."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """How label maps are made of images."""
-
-    predictor: Predictor
-    region: Region | None = None
-    """The part of the image that is predicted."""
-    window: Size | None = None
-    """Of windows that slide over it."""
-    overlap: float = OVERLAP
+MOST_THREADS = 8
+"""Of a stage."""
 
 
 @dataclass
-class Work(StageTimer):
-    """A frame on its way. What a stage no longer needs is dropped."""
+class ImageTask(StageTimer, ABC):
+    """What happens to one image. A stage lets go of what the later ones do not need.
 
-    frame: Frame
-    image: Bytes | None = None
-    part: tuple[slice, slice] | None = None
-    """The rows and columns of the region."""
-    prepared: Prepared | None = None
-    scored: Scored | None = None
-    labels: Bytes | None = None
-    probabilities: Floats | None = None
-    pictures: dict[str, Bytes] = field(default_factory=dict)
-    pixels: npt.NDArray[np.int64] | None = None
-    """(256,) of each label."""
-    size: Size | None = None
-    error: Exception | None = None
-    """Why there is no result: InputError or OSError."""
-    seconds: dict[str, float] = field(default_factory=dict)
-    """By stage; videos are decoded before."""
-
-
-def run(frames: Generator[Frame, None, None], method: Method, outputs: Outputs) -> Generator[Work, None, None]:
-    """Predict frames and write their files; yields each, in order, once its files are written.
-
-    A frame that cannot be read is yielded with its ``error``. When this generator is closed, or fails, the videos that
-    are being written are finished with the frames that they have.
-
-    Raises:
-        InputError: a result cannot be written, the network takes no such size, or ``frames`` raises it.
+    Attributes:
+        seconds: by the name of what was done.
     """
-    videos = Videos(outputs)
 
-    def begin(frame: Frame) -> Work:
-        work = Work(frame)
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Read the image and make what the network is fed."""
+
+    @abstractmethod
+    def forward(self) -> None:
+        """Run the network."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Make the label map, and what is made of it."""
+
+
+Task = TypeVar("Task", bound=ImageTask)
+
+
+@dataclass(frozen=True)
+class Threads:
+    """How many images each stage works on at once.
+
+    Attributes:
+        prepare, forward, finish: the stages of an :class:`ImageTask`.
+    """
+
+    prepare: int
+    forward: int
+    finish: int
+
+    @classmethod
+    def of(cls, predictor: Predictor, processes: int = 1, workers: int | None = None) -> Threads:
+        """A good choice for this machine.
+
+        A repeatable predictor whose network PyTorch runs on the processor takes one thread for each image, and several
+        images beside each other: the sums of its convolutions, and with them the last bits of the scores, depend on the
+        number of threads, but the results must not. Otherwise an image takes all threads. Beside a GPU the processor's
+        work is the slower part.
+
+        Args:
+            predictor: what runs.
+            processes: that share this machine.
+            workers: images in the network at once, on the processor; None: one per core, at most
+                :data:`MOST_THREADS`, where each takes one thread.
+        """
+        own = min(cores(processes), MOST_THREADS)
+        if predictor.device.type != "cpu":
+            return cls(own, 1, own)
+        single = predictor.repeatable and predictor.engine(predictor.input_size).backend == "eager"
+        return cls(1 if single else max(1, own // 2), workers or (own if single else 1), max(1, own // 2))
+
+    @property
+    def in_flight(self) -> int:
+        """Images on their way at once, those included that wait between two stages."""
+        return self.prepare + self.forward + self.finish + 1
+
+
+class Pipeline(Generic[Task]):
+    """Threads that work on the stages of images; to be closed.
+
+    Args:
+        threads: of each stage.
+    """
+
+    def __init__(self, threads: Threads) -> None:
+        self.threads = threads
+        stages: Sequence[tuple[Callable[[Task], None], int]] = (
+            (lambda task: task.prepare(), threads.prepare),
+            (lambda task: task.forward(), threads.forward),
+            (lambda task: task.finish(), threads.finish),
+        )
+        self._stages = [(stage, ThreadPoolExecutor(count)) for stage, count in stages]
+        self._stopped = False
+        self._failed: float = math.inf
+        """The place of the first task of :meth:`map` that failed."""
+
+    def submit(self, task: Task, place: int = 0) -> Future[Task]:
+        """Let a task pass all stages. A future that is cancelled before its turn costs nothing.
+
+        Args:
+            task: what is done.
+            place: among the tasks of :meth:`map`, from 1; 0 for one that depends on no other.
+        """
+        done: Future[Task] = Future()
+        self._stages[0][1].submit(self._run, task, place, 0, done)
+        return done
+
+    def map(self, tasks: Iterable[Task]) -> Generator[Task, None, None]:
+        """Tasks in their order, each once all of its stages are done; an error is raised in its task's turn.
+
+        ``tasks`` is read by the caller's thread. Behind a task that failed no stage is begun any more. When the
+        generator ends, is closed or fails, what is running is waited for, and the pipeline is closed.
+        """
+        waiting: deque[Future[Task]] = deque()
+        finished = False
         try:
-            _begin(work, method)
-        except (InputError, OSError) as error:
-            work.error = error
-        return work
+            for place, task in enumerate(tasks, start=1):
+                waiting.append(self.submit(task, place))
+                if len(waiting) >= self.threads.in_flight:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+            finished = True
+        finally:
+            self.close(finish=finished)
 
-    def forward(work: Work) -> Work:
-        if work.error is None:
-            with work.timed("forward"):
-                _forward(work, method, outputs)
-        return work
+    def close(self, *, finish: bool = True) -> None:
+        """End the threads, once what was submitted is done; without ``finish``, once what is running is."""
+        self._stopped = not finish
+        for _, pool in self._stages:
+            pool.shutdown()
 
-    def finish(work: Work) -> Work:
-        if work.error is None:
-            with work.timed("finish"):
-                _finish(work, method, outputs)
-        return work
-
-    def encode(work: Work) -> Work:
-        if work.error is None:
-            with work.timed("encode"):
-                videos.write(work.frame, work.pictures)
-            work.pictures.clear()
-        return work
-
-    spare = max(1, min(os.cpu_count() or 1, 8) // 2)
-    with (
-        closing(frames),
-        closing(videos),
-        closing(prefetch(frames, AHEAD)) as read,
-        closing(parallel_map(begin, read, threads=spare, in_flight=spare + 1)) as begun,
-        closing(parallel_map(forward, begun, threads=1, in_flight=1)) as scored,
-        closing(parallel_map(finish, scored, threads=spare, in_flight=spare)) as finished,
-        closing(parallel_map(encode, finished, threads=1, in_flight=1)) as encoded,
-    ):
-        yield from encoded
+    def _run(self, task: Task, place: int, number: int, done: Future[Task]) -> None:
+        if self._stopped or place > self._failed or (number == 0 and not done.set_running_or_notify_cancel()):
+            return
+        stage, _ = self._stages[number]
+        try:
+            stage(task)
+        except BaseException as error:
+            if place:
+                self._failed = min(self._failed, place)
+            done.set_exception(error)
+            return
+        if number + 1 == len(self._stages):
+            done.set_result(task)
+        else:
+            self._stages[number + 1][1].submit(self._run, task, place, number + 1, done)
 
 
-def _begin(work: Work, method: Method) -> None:
-    with work.timed("read"):
-        image = work.image = work.frame.read()
-    work.size = (image.shape[0], image.shape[1])
-    with work.timed("prepare"):
-        whole = (slice(0, work.size[0]), slice(0, work.size[1]))
-        work.part = method.region.within(work.size) if method.region else whole
-        if method.window is None:
-            work.prepared = method.predictor.prepare(np.ascontiguousarray(image[work.part]))
+def cores(processes: int = 1) -> int:
+    """Of the processor, for each of the processes that share it."""
+    return max(1, (os.cpu_count() or 1) // processes)
 
 
-def _forward(work: Work, method: Method, outputs: Outputs) -> None:
-    if work.prepared is not None:
-        work.scored, work.prepared = method.predictor.forward(work.prepared), None
-        return
-    assert work.image is not None and work.part is not None and method.window is not None
-    image = np.ascontiguousarray(work.image[work.part])
-    if outputs.features:
-        work.probabilities = method.predictor.sliding(image, method.window, method.overlap)
-    else:
-        work.labels = method.predictor.sliding_labels(image, method.window, method.overlap)
-
-
-def _finish(work: Work, method: Method, outputs: Outputs) -> None:
-    assert work.image is not None and work.part is not None
-    if work.scored is not None:
-        if outputs.features:
-            work.probabilities = method.predictor.probabilities_of(work.scored)
-        work.labels = method.predictor.labels_of(work.scored)
-        work.scored = None
-    elif work.probabilities is not None:
-        work.labels = most_probable(work.probabilities)
-    assert work.labels is not None
-    height, width = work.image.shape[:2]
-    labels, probabilities = work.labels, work.probabilities
-    if labels.shape != (height, width):
-        labels = np.full((height, width), OUTSIDE, np.uint8)
-        labels[work.part] = work.labels
-        if probabilities is not None:
-            probabilities = np.zeros((len(probabilities), height, width), np.float32)
-            probabilities[:, work.part[0], work.part[1]] = work.probabilities
-    work.pictures = outputs.write(work.frame, work.image, labels, probabilities)
-    work.pixels = np.bincount(labels.ravel(), minlength=256)
-    work.image = work.labels = work.probabilities = None
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let torch compute each image in one thread, so that no result depends on how many there are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ import torch
 from torch import nn
 
 from icnet_common.errors import InputError
-from pytorch_icnet.runtime.devices import find_device
+from pytorch_icnet.runtime.devices import device_name, find_device
 
 from .card import ModelCard, card_of
 from .datasets.classes import ClassTable, plain_table
@@ -38,11 +39,14 @@ Floats = npt.NDArray[np.float32]
 MAX_INPUT = 1 << 23
 """Normalization that the network is fed at once at most; an image of 3840x2160 is just below."""
 
-ENGINES = 4
-"""Input sizes for which a network is kept ready, the last used ones."""
+ENGINES = 8
+"""Input sizes for which a network is kept ready, the last used ones: enough for the six of multi-scale figures."""
 
 QUICK = ("native", "openvino", "onnxruntime", "eager")
 """Backends that are ready for another size in seconds, fastest first: for images of many sizes."""
+
+REPEATABLE = ("native", "eager")
+"""Backends whose scores do not depend on the number of threads, fastest first; of "eager" where torch has one."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class Prepared:
 
     size: Size
     """Of the image."""
-    blobs: tuple[tuple[ModelInput, torch.Tensor], ...]
-    """Each float32 1x3xHxW of the view's size."""
+    blobs: Mapping[ModelInput, torch.Tensor]
+    """Each float32 1x3xHxW of the input's size."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ class Scored:
 
     size: Size
     """Of the image."""
-    logits: tuple[Logits, ...]
-    """Of each view."""
+    logits: Mapping[ModelInput, Logits]
+
+    def of(self, recipe: InferenceRecipe) -> list[Logits]:
+        """Those of a recipe's inputs, in their order."""
+        return [self.logits[each] for each in recipe.inputs(self.size)]
 
 
 class Predictor:
@@ -72,8 +79,8 @@ class Predictor:
     the probabilities back. Networks of other families are fed as their authors do, see
     :mod:`pytorch_icnet.imaging.recipes`.
 
-    The four methods that take an image do their work in three steps, which a pipeline may run in threads of their own:
-    :meth:`prepare`, :meth:`forward`, and :meth:`labels_of` or :meth:`probabilities_of`.
+    The methods that take an image do their work in three steps, which a pipeline may run in threads of their own:
+    :meth:`prepare`, :meth:`forward`, and :meth:`finish` or :meth:`probabilities_of`.
 
     Args:
         weights_or_module: a file (see :func:`pytorch_icnet.load`), or a network.
@@ -81,18 +88,24 @@ class Predictor:
         precision: see :func:`pytorch_icnet.runtime.engine`.
         backend: likewise. With ``native`` "auto" does not compile ahead of time, which takes minutes for each size.
         native: feed every image at its own size, or the next one that the network takes, instead of one size.
-        input_size: (height, width) that images are resized to, where the rule does that; None: the network's own.
+        protocol: the inference recipe by name; None: the one on the network's card.
+        input_size: (height, width) that images are resized to, where the recipe does that; None: the network's own.
         pixels: colours that the network is fed; None: its own.
         threads: of the processor; None: as many as torch uses.
         classes: names and colours; None: Cityscapes' for 19 classes.
+        rewrite: apply the exact rewrites, see :func:`pytorch_icnet.runtime.engine`.
+        repeatable: "auto" takes one of :data:`REPEATABLE`, so that results do not depend on the machine's cores.
+        caffe_faithful: see :func:`pytorch_icnet.load`.
         cache_dir: see :func:`pytorch_icnet.runtime.engine`.
 
     Attributes:
+        card: the network's :class:`~pytorch_icnet.card.ModelCard`.
         num_classes: number of classes.
         classes: their :class:`~pytorch_icnet.datasets.classes.ClassTable`, with ``names`` and ``palette``.
         device: where the network runs.
         module: the network.
-        rule: how images become blobs, and scores label maps.
+        spec: what the network asks of recipes, :class:`~pytorch_icnet.imaging.recipes.InputSpec`.
+        recipe: how images become blobs, and scores label maps.
 
     Raises:
         InputError: the weights, the device, the size or the table of classes cannot be used.
@@ -106,24 +119,33 @@ class Predictor:
         precision: str = "fp32",
         backend: str = "auto",
         native: bool = False,
+        protocol: str | None = None,
         input_size: Size | None = None,
         pixels: Normalization | None = None,
         threads: int | None = None,
         classes: ClassTable | None = None,
+        rewrite: bool = True,
+        repeatable: bool = False,
+        caffe_faithful: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         self.device = find_device(device) if isinstance(device, str) else device
         self.precision, self.backend, self.native, self.threads = precision, backend, native, threads
+        self.rewrite, self.repeatable, self.caffe_faithful = rewrite, repeatable, caffe_faithful
         self._cache_dir = cache_dir
-        source = weights_or_module
-        self.module = source.eval() if isinstance(source, nn.Module) else open_weights(source, Cache(cache_dir)).eval()
+        source, origin = weights_or_module, "the network"
+        if not isinstance(source, nn.Module):
+            origin = os.fspath(source)
+            source = open_weights(source, Cache(cache_dir), caffe_faithful=caffe_faithful)
+        self.module = source.eval()
         self.card = card_of(self.module)
-        self.num_classes = _classes_of(self.card, classes)
+        self.num_classes = _classes_of(self.card, classes, origin)
         self.classes = classes or plain_table(self.num_classes)
-        name = "native" if native else self.card.protocol
-        self.recipe: InferenceRecipe = inference_recipe(name, input_spec(self.card, input_size, pixels))
-        if input_size is not None and not self.recipe.one_size:
-            raise InputError(f"an input size is without meaning for the rule {name!r}, which keeps images' own shape")
+        self.spec = input_spec(self.card, input_size, pixels)
+        name = "native" if native else protocol or self.card.protocol
+        self.recipe: InferenceRecipe = inference_recipe(name, self.spec)
+        if input_size is not None and protocol is None and not self.recipe.one_size:
+            raise InputError(f"an input size is without meaning for the recipe {name!r}, which keeps images' own shape")
         self._engines: OrderedDict[Size, Engine] = OrderedDict()
         self._lock = Lock()
 
@@ -140,7 +162,7 @@ class Predictor:
             InputError: with ``native``: the image is too large to be fed at once.
             ValueError: ``rgb`` is of another shape or type.
         """
-        return self.labels_of(self.forward(self.prepare(rgb)))
+        return self.finish(self.forward(self.prepare(rgb)))
 
     def probabilities(self, rgb: Bytes) -> Floats:
         """The class probabilities of an image, float32 CxHxW; arguments and errors as for :meth:`labels`."""
@@ -152,7 +174,7 @@ class Predictor:
         Of the first view, where the rule has several. Label maps are not made of them, but of the probabilities.
         """
         scored = self.forward(self.prepare(rgb))
-        resized = resize_scores(scored.logits[0].full(), scored.size, align_corners=False)
+        resized = resize_scores(scored.of(self.recipe)[0].full(), scored.size, align_corners=False)
         return np.asarray(resized.cpu().numpy(), np.float32)
 
     def sliding(self, rgb: Bytes, window: Size, overlap: float | tuple[int, int] = OVERLAP) -> Floats:
@@ -181,19 +203,24 @@ class Predictor:
             found[top : top + rows.shape[1]] = most_probable(rows)
         return found
 
-    def prepare(self, rgb: Bytes) -> Prepared:
-        """What the network is fed for an image; arguments and errors as for :meth:`labels`."""
+    def prepare(self, rgb: Bytes, recipes: Sequence[InferenceRecipe] = ()) -> Prepared:
+        """What the network is fed for an image; arguments and errors as for :meth:`labels`.
+
+        Args:
+            rgb: uint8 HxWx3.
+            recipes: others than the predictor's own; inputs that they share are made, and scored, once.
+        """
         if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
             raise ValueError(f"expected an image of HxWx3, uint8, not {rgb.dtype} of shape {tuple(rgb.shape)}")
         size = (rgb.shape[0], rgb.shape[1])
-        views = self.recipe.inputs(size)
-        for height, width in (view.size for view in views):
+        inputs = dict.fromkeys(each for recipe in recipes or (self.recipe,) for each in recipe.inputs(size))
+        for height, width in (each.size for each in inputs):
             if height * width > MAX_INPUT:
                 raise InputError(
                     f"an input of {height}x{width} is too large for one pass (at most {MAX_INPUT} pixels); "
                     "use sliding windows, or one input size for all images"
                 )
-        return Prepared(size, tuple((view, view.blob(rgb)) for view in views))
+        return Prepared(size, {each: each.blob(rgb) for each in inputs})
 
     def forward(self, prepared: Prepared) -> Scored:
         """Run the network.
@@ -201,15 +228,15 @@ class Predictor:
         Raises:
             InputError: it takes no such size, or gives no scores per pixel.
         """
-        return Scored(prepared.size, tuple(self._logits(view, blob) for view, blob in prepared.blobs))
+        return Scored(prepared.size, {each: self._logits(each, blob) for each, blob in prepared.blobs.items()})
 
-    def labels_of(self, scored: Scored) -> Bytes:
+    def finish(self, scored: Scored) -> Bytes:
         """The label map, uint8 HxW, at the image's size."""
-        return at_size(self.recipe.labels(scored.logits, scored.size), scored.size)
+        return at_size(self.recipe.labels(scored.of(self.recipe), scored.size), scored.size)
 
     def probabilities_of(self, scored: Scored) -> Floats:
         """The class probabilities, float32 CxHxW, at the image's size."""
-        found = self.recipe.probabilities(scored.logits, scored.size)
+        found = self.recipe.probabilities(scored.of(self.recipe), scored.size)
         if found.shape[:2] != scored.size:
             found = imresize(found, scored.size, "nearest")
         return np.ascontiguousarray(found.transpose(2, 0, 1))
@@ -234,13 +261,33 @@ class Predictor:
         with self._lock:
             return tuple(self._engines.values())
 
+    @property
+    def input_size(self) -> Size:
+        """(height, width) of the blobs, for recipes that resize every image to one size."""
+        return self.spec.input_size
+
+    def as_data(self) -> dict[str, Any]:
+        """For reports, and for telling two runs apart."""
+        return {
+            "weights": self.card.weights_data(),
+            "input_size": list(self.input_size),
+            "num_classes": self.num_classes,
+            "device": self.device.type,
+            "device_name": device_name(self.device),
+            "precision": "float32" if self.precision == "fp32" else self.precision,
+            "backend": self.engine(self.input_size).backend,
+            "rewritten": self.rewrite,
+            "caffe_faithful": self.caffe_faithful,
+        }
+
     def _build(self, size: Size) -> Engine:
-        if self.backend != "auto" or not self.native:
+        names = REPEATABLE if self.repeatable else QUICK if self.native else ()
+        if self.backend != "auto" or not names:
             return self._engine(size, self.backend)
-        for name in QUICK[:-1] if self.device.type == "cpu" else ():
+        for name in names[:-1] if self.device.type == "cpu" else ():
             with suppress(Unavailable):
                 return self._engine(size, name)
-        return self._engine(size, QUICK[-1])
+        return self._engine(size, names[-1])
 
     def _engine(self, size: Size, backend: str) -> Engine:
         return engine(
@@ -249,6 +296,7 @@ class Predictor:
             self.precision,
             size,
             backend=backend,
+            rewrite=self.rewrite,
             threads=self.threads,
             cache_dir=self._cache_dir,
         )
@@ -289,10 +337,10 @@ def input_spec(card: ModelCard, input_size: Size | None = None, pixels: Normaliz
     return spec if size is None else replace(spec, input_size=(int(size[0]), int(size[1])))
 
 
-def _classes_of(card: ModelCard, classes: ClassTable | None) -> int:
+def _classes_of(card: ModelCard, classes: ClassTable | None, origin: str) -> int:
     own = card.num_classes
     if own is None and classes is None:
-        raise InputError("the network says nothing of its classes; give a table of classes")
+        raise InputError(f"{origin}: says nothing of its classes; give a table of classes")
     if own is not None and classes is not None and own != classes.num_classes:
-        raise InputError(f"the network scores {own} classes, but the table has {classes.num_classes}")
+        raise InputError(f"{origin}: scores {own} classes, but the table has {classes.num_classes}")
     return own if own is not None else classes.num_classes if classes is not None else 0

@@ -218,7 +218,8 @@ class Trainer:
     def _validate(self, log: TrainingLog) -> Validation | None:
         if self.val_source is None:
             return None
-        found: Validation = self.group.collective(lambda: validate(self.kept, self.val_source, self.device, self.group))  # type: ignore[arg-type]
+        with self.group.collective():
+            found = validate(self.kept, self.val_source, self.device, self.group)
         self.schedule.observe(found.loss)
         log.validation(self.iteration, found)
         if found.mean_iou > self.best:

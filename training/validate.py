@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evaluation.network import Network
 from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
 from evaluation.run.distributed import Group
-from pytorch_icnet.icnet import INPUT_SIZE, SIZES
+from pytorch_icnet.icnet import SIZES
+from pytorch_icnet.predictor import Predictor
 
 from .build import Network as Trainable
 from .data import LabelledImages
@@ -48,18 +48,16 @@ def validate(model: Trainable, source: LabelledImages, device: torch.device, gro
     """
     group = group or Group()
     module = copy.deepcopy(model).eval()
-    network = Network(module, device, module.card.input_size or INPUT_SIZE, module.num_classes, {})
-    settings = Settings(table=source.table, **network.spec.of_network())
-    own = protocol(network.protocol, settings)
+    predictor = Predictor(module, device, backend="eager", rewrite=False)
+    own = protocol(predictor.card.protocol, Settings(table=source.table, **predictor.spec.of_network()))
     tally, criterion, losses = own.tally(), CascadeLoss((1.0,)), []
     for index in group.share(range(len(source.entries))):
         rgb, labels = source.read(index)
         size = (labels.shape[0], labels.shape[1])
-        views = own.inputs(size)
-        logits = [network.logits(view.blob(rgb), view) for view in views]
+        logits = predictor.forward(predictor.prepare(rgb)).of(own.recipe)
         prediction: Prediction = own.finish(logits, size)
         tally.add(index, own.measure(prediction, GroundTruth(labels), source.entries[index].image))
-        losses.append(float(criterion([logits[0].planes[None]], torch.from_numpy(labels)[None])))
+        losses.append(float(criterion([logits[0].planes[None].cpu()], torch.from_numpy(labels)[None])))
     shares = group._all((tally.as_data(), losses))
     total = own.tally()
     for data, _ in shares:

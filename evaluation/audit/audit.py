@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+import torch
 
 from icnet_common.errors import InputError
+from pytorch_icnet.card import QUARTER
 from pytorch_icnet.imaging.images import read_image
+from pytorch_icnet.predictor import Predictor, Prepared
+from pytorch_icnet.runtime.request import scores_of
 
 from ..data.labels import read_truth
 from ..data.lists import Entry, locate
-from ..network import Network
 from ..protocols import Logits, Settings
 from ..scoring import ImageScore, Labels, score_image
 from .common_errors import MISTAKES, Bytes, DoesNotApply, Fed, Finish, Mistake, official_view
@@ -71,7 +74,7 @@ class Audit:
 
 
 def audit(
-    network: Network,
+    predictor: Predictor,
     settings: Settings,
     entries: Sequence[Entry],
     data_root: str | os.PathLike[str],
@@ -83,7 +86,7 @@ def audit(
     """Evaluate a few images by the official protocol, and again with each mistake.
 
     Args:
-        network: what is evaluated.
+        predictor: what is evaluated.
         settings: as for the official protocol.
         entries: lines of a list with labels; a few of them say enough.
         data_root: the folder that the list's paths start from.
@@ -102,7 +105,7 @@ def audit(
     attempts = [_Attempt(mistake) for mistake in (Mistake("official", "as it should be"), *mistakes)]
     for index, entry in enumerate(entries):
         progress(entry)
-        image = _Image(network, settings, read_image(locate(data_root, entry.image)))
+        image = _Image(predictor, settings, read_image(locate(data_root, entry.image)))
         right = image.labels(attempts[0].mistake)
         for attempt in attempts:
             train_ids = truths[(index + 1) % len(truths) if attempt.mistake.next_image else index]
@@ -114,8 +117,8 @@ def audit(
 class _Image:
     """One image: its scores, however it is fed, and its label maps, however they are made, computed once each."""
 
-    def __init__(self, network: Network, settings: Settings, image: Bytes) -> None:
-        self._network, self._settings, self._image = network, settings, image
+    def __init__(self, predictor: Predictor, settings: Settings, image: Bytes) -> None:
+        self._predictor, self._settings, self._image = predictor, settings, image
         self._logits: dict[str, Logits | DoesNotApply] = {}
         self._labels: dict[tuple[str, Finish], Labels | DoesNotApply] = {}
 
@@ -132,8 +135,13 @@ class _Image:
         def forward() -> Logits:
             blob = fed.blob(self._settings, self._image)
             view = dataclasses.replace(official_view(self._settings), size=(blob.shape[-2], blob.shape[-1]))
-            with fed.network(self._network.module):
-                return self._network.logits(blob, view)
+            predictor = self._predictor
+            if fed.network is None:
+                return predictor.forward(Prepared(view.size, {view: blob})).logits[view]
+            quarter = predictor.card.stride == QUARTER
+            with fed.network(predictor.module), torch.inference_mode():
+                planes = scores_of(predictor.module, blob.to(predictor.device), quarter=quarter)[0]
+            return Logits(planes.cpu(), view.size, quarter=quarter)
 
         return _once(self._logits, fed.key, forward)
 

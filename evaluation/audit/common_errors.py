@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,7 +45,7 @@ class Fed:
     key: str
     blob: Callable[[Settings, Bytes], torch.Tensor]
     """From the image, uint8 HxWx3, to float32 1x3xHxW."""
-    network: Callable[[nn.Module], AbstractContextManager[None]] = lambda network: nullcontext()
+    network: Callable[[nn.Module], AbstractContextManager[None]] | None = None
     """What is done to the network meanwhile."""
 
 

@@ -16,8 +16,8 @@ from pytorch_icnet.imaging import imresize, png
 from pytorch_icnet.imaging.images import read_image, read_label_map
 
 from ..data.lists import Entry, locate
-from ..pipeline import Scoring
 from ..protocols import Result
+from ..run.task import Scoring
 from ..scoring import FIRST_IGNORED, ImageScore
 
 Bytes = npt.NDArray[np.uint8]

@@ -8,8 +8,8 @@ import click
 
 from icnet_common.files import write_json
 
-from ..job import Evaluation
-from ..options import Options
+from ..run.job import Evaluation
+from ..run.options import Options
 from . import data, html, pictures, tables, text
 from .published_scores import compare
 from .server_submission import write_zip

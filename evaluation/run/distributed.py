@@ -62,16 +62,17 @@ class Group:
         """This process's part of the work."""
         return items[self.rank :: self.size]
 
-    def collective(self, step: Callable[[], T]) -> T:
-        """Run a step in all processes; returns what it returns here, once all are done. An error in one ends all.
+    @contextmanager
+    def collective(self) -> Iterator[None]:
+        """A step that all processes do; the block ends once all are done. An error in one ends all.
 
         Raises:
-            Exception: what the step raised here.
+            Exception: what was raised in the block here.
             PeerError: the step failed in another process; says why.
         """
         error: Exception | None = None
         try:
-            result = step()
+            yield
         except Exception as raised:
             if self.store is None or user_message(raised) is None:
                 raise
@@ -86,7 +87,6 @@ class Group:
                 raise PeerError(f"process {rank} of {self.size}: {message}") from error
         if error is not None:
             raise error
-        return result
 
     def assert_same(self, facts: dict[str, Any]) -> None:
         """See that all processes have the same facts.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,15 +16,17 @@ from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.parallel import parallel_map
 from icnet_common.progress import Log, Progress
+from pytorch_icnet.outputs import Outputs
+from pytorch_icnet.pipeline import Pipeline, Threads, one_thread_each
+from pytorch_icnet.predictor import Predictor
 
 from ..data.lists import Entry
-from ..network import Network, Threads
-from ..outputs import Outputs
-from ..pipeline import STAGES, Scoring, Work, predict
 from ..protocols import ImageStats, MetricAccumulator
+from ..report.text import image_line
 from ..scoring import ImageScore
 from .distributed import Group
 from .journal import Finished, Journal, still_whole
+from .task import STAGES, Context, EvaluationTask, Scoring
 
 try:
     import fcntl
@@ -34,9 +36,6 @@ except ImportError:  # Windows
 Item = tuple[int, Entry]
 """An entry and its place in the list."""
 
-Show = Callable[[int, ImageScore], None]
-"""Is told of each scored image, in the order of the list: its place from 0, and the first protocol's score of it."""
-
 _VERIFYING_THREADS = 4
 
 
@@ -44,7 +43,7 @@ _VERIFYING_THREADS = 4
 class ShardResult:
     """What a process, or all of them, did."""
 
-    tallies: dict[str, MetricAccumulator]
+    accumulators: dict[str, MetricAccumulator]
     """By protocol, in their order."""
     predicted: int = 0
     kept: int = 0
@@ -54,15 +53,18 @@ class ShardResult:
     def add(self, index: int, records: Mapping[str, ImageStats]) -> None:
         """Add an image's records; there are none where it was not scored."""
         for name, record in records.items():
-            self.tallies[name].add(index, record)
+            self.accumulators[name].add(index, record)
 
     def as_data(self) -> dict[str, Any]:
-        return {**vars(self), "tallies": {name: tally.as_data() for name, tally in self.tallies.items()}}
+        return {
+            **vars(self),
+            "accumulators": {name: accumulator.as_data() for name, accumulator in self.accumulators.items()},
+        }
 
     def merge(self, data: Mapping[str, Any]) -> None:
         """Add what another process's :meth:`as_data` says."""
-        for name, tally in self.tallies.items():
-            tally.merge(MetricAccumulator.from_data(tally.protocol, data["tallies"][name]))
+        for name, accumulator in self.accumulators.items():
+            accumulator.merge(MetricAccumulator.from_data(accumulator.protocol, data["accumulators"][name]))
         self.predicted += data["predicted"]
         self.kept += data["kept"]
         for stage, seconds in data["seconds"].items():
@@ -73,18 +75,23 @@ class ShardResult:
 class Run:
     """Predicts and scores the images of a list."""
 
-    network: Network
+    predictor: Predictor
     scoring: Scoring
     outputs: Outputs
     log: Log
     group: Group = field(default_factory=Group)
     workers: int | None = None
-    """See :meth:`evaluation.network.Threads.of`."""
+    """See :meth:`pytorch_icnet.pipeline.Threads.of`."""
+
+    @property
+    def threads(self) -> Threads:
+        """Of the pipeline."""
+        return Threads.of(self.predictor, self.group.local_size, self.workers)
 
     def settings(self) -> dict[str, Any]:
         """What all results have in common; another run goes on only with the same."""
-        data = self.network.as_data()
-        if self.network.device.type == "cpu":  # of which the last bits depend on the instructions, not on the name
+        data = self.predictor.as_data()
+        if self.predictor.device.type == "cpu":  # of which the last bits depend on the instructions, not on the name
             data["device_name"] = torch.backends.cpu.get_cpu_capability()
         return {
             "weights_sha256": data.pop("weights").get("sha256"),
@@ -92,35 +99,36 @@ class Run:
             **{f"{package} version": version for package, version in console.versions().items()},
             "protocols": [protocol.as_data() for protocol in self.scoring.protocols],
             "classes": [asdict(entry) for entry in self.scoring.table.entries],
-            "alpha": self.outputs.alpha if self.outputs.overlay else None,
+            "alpha": self.outputs.drawing.alpha if "overlay" in self.outputs.kinds else None,
         }
 
-    def execute(self, entries: Sequence[Entry], *, resume: bool, show: Show) -> tuple[ShardResult, dict[str, Any]]:
+    def execute(self, entries: Sequence[Entry], *, resume: bool) -> tuple[ShardResult, dict[str, Any]]:
         """Do what is left to do; returns what came of it, at the leading process, and the timing for the report.
 
         Args:
             entries: lines of a list, whose images exist.
             resume: keep the images that are finished.
-            show: see :data:`Show`.
 
         Raises:
-            InputError: see :func:`evaluation.pipeline.predict`; another process failed; other settings.
+            InputError: see :class:`evaluation.run.task.EvaluationTask`; another process failed; other settings.
         """
         group = self.group
         with closing(Journal(self.outputs.root, group.rank)) as journal, self._alone():
-            group.collective(lambda: self._begin(journal, entries, resume=resume))
+            with group.collective():
+                self._begin(journal, entries, resume=resume)
             group.assert_same({"settings": self.settings(), "list": [entry.image for entry in entries]})
             items = group.share(list(enumerate(entries)))
             if group.total(len(items)) != len(entries):
                 raise InputError("the processes' shares are not the whole list")
             start = time.perf_counter()
-            share = group.collective(lambda: self._work(journal, items, resume=resume, show=show))
+            with group.collective():
+                share = self._work(journal, items, _Lines(entries), resume=resume)
             shares = group.gather(share.as_data())
             for other in shares[1:]:
                 share.merge(other)
         if group.is_main:
             if group.size > 1:
-                self._show_all(share, show)
+                _Lines(entries).echo_all(share)
             self._tell_of_strangers(entries)
         return share, self._timing(share, time.perf_counter() - start)
 
@@ -128,14 +136,14 @@ class Run:
         name = "log.txt" if self.group.is_main else f"log.{self.group.rank}.txt"
         self.log.open(self.outputs.root / name)
         self.log.note(
-            f"icnet-eval {console.version()}: {self.network.provenance.get('file')}, {len(entries)} images, "
-            f"{self.network.device}, process {self.group.rank} of {self.group.size}{', resumed' if resume else ''}"
+            f"icnet-eval {console.version()}: {self.predictor.card.weights_data().get('file')}, {len(entries)} images, "
+            f"{self.predictor.device}, process {self.group.rank} of {self.group.size}{', resumed' if resume else ''}"
         )
         if self.group.is_main:
             self.outputs.sweep({entry.stem for entry in entries})
             journal.begin(self.settings(), resume=resume)
 
-    def _work(self, journal: Journal, items: Sequence[Item], *, resume: bool, show: Show) -> ShardResult:
+    def _work(self, journal: Journal, items: Sequence[Item], lines: _Lines, *, resume: bool) -> ShardResult:
         """This process's share."""
         finished = journal.finished() if resume else {}
         kept = self._kept(finished, items)
@@ -146,29 +154,30 @@ class Run:
         share = ShardResult(
             {protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept)
         )
-        first = next(iter(share.tallies.values()))
-        threads = Threads.of(self.network, self.group.local_size, self.workers)
+        first = next(iter(share.accumulators.values()))
 
-        def note(work: Work) -> None:
-            journal.add(Finished(work.entry.image, work.inputs, work.files, work.records))
+        def note(task: EvaluationTask) -> None:
+            journal.add(Finished(task.entry.image, task.inputs, task.files, task.score.stats))
 
-        works = predict(self.network, left, self.scoring, self.outputs, threads, note)
+        context = Context(self.predictor, self.scoring, self.outputs, note)
+        pipeline: Pipeline[EvaluationTask] = Pipeline(self.threads)
+        tasks = pipeline.map(EvaluationTask(index, entry, context) for index, entry in left)
         progress = Progress(len(left), self.log, "predict", bar=self.group.is_main)
-        with closing(works), closing(progress):
+        with one_thread_each(), closing(tasks), closing(progress):
             for index, entry in items:
                 if index in kept:
                     share.add(index, finished[entry.image].records)
                 else:
-                    work = next(works)
-                    share.add(index, work.records)
-                    for stage, seconds in work.seconds.items():
+                    task = next(tasks)
+                    share.add(index, task.score.stats)
+                    for stage, seconds in task.seconds.items():
                         share.seconds[stage] += seconds
-                    if work.skipped:
-                        self.log.say(work.skipped)
+                    if task.score.skipped:
+                        self.log.say(task.score.skipped)
                     progress.advance()
                     self.group.check()
                 if self.group.size == 1 and index in first.images:
-                    show(index, first.images[index])
+                    lines.echo(index, first.images[index])
         return share
 
     def _kept(self, finished: Mapping[str, Finished], items: Sequence[Item]) -> set[int]:
@@ -186,13 +195,8 @@ class Run:
         wholes = parallel_map(whole, items, threads=_VERIFYING_THREADS, in_flight=2 * _VERIFYING_THREADS)
         return {index for (index, _), is_whole in zip(items, wholes, strict=True) if is_whole}
 
-    def _show_all(self, share: ShardResult, show: Show) -> None:
-        images = next(iter(share.tallies.values())).images
-        for index in sorted(images):
-            show(index, images[index])
-
     def _tell_of_strangers(self, entries: Sequence[Entry]) -> None:
-        gray = self.outputs.gray("").parent
+        gray = self.outputs.path("labels", "").parent
         strangers = {path.stem for path in gray.glob("*.png")} - {entry.stem for entry in entries}
         if strangers:
             self.log.say(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
@@ -200,7 +204,6 @@ class Run:
     def _timing(self, share: ShardResult, wall_s: float) -> dict[str, Any]:
         """What may differ between two runs that are otherwise equal."""
         count = share.predicted
-        threads = Threads.of(self.network, self.group.local_size, self.workers)
         return {
             "images": count,
             "kept": share.kept,
@@ -208,7 +211,7 @@ class Run:
             "images_per_s": count / wall_s,
             "mean_ms": {stage: 1000 * seconds / count if count else None for stage, seconds in share.seconds.items()},
             "processes": self.group.size,
-            "threads": asdict(threads),
+            "threads": asdict(self.threads),
         }
 
     @contextmanager
@@ -232,6 +235,21 @@ class Run:
             except OSError:  # no locks on this file system
                 pass
             yield
+
+
+class _Lines:
+    """Prints a line for each scored image, numbered among those that have labels."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        labelled = [place for place, entry in enumerate(entries) if entry.label is not None]
+        self._numbers = {place: number for number, place in enumerate(labelled, start=1)}
+
+    def echo(self, place: int, image: ImageScore) -> None:
+        console.echo(image_line(self._numbers[place], len(self._numbers), image))
+
+    def echo_all(self, share: ShardResult) -> None:
+        for place, image in sorted(next(iter(share.accumulators.values())).images.items()):
+            self.echo(place, image)
 
 
 @contextmanager

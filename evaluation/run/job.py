@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,28 +15,28 @@ from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import digest
 from icnet_common.progress import Log, Progress
+from pytorch_icnet.card import ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from pytorch_icnet.datasets.tables import read_table
 from pytorch_icnet.imaging.normalization import NORMALIZATIONS
+from pytorch_icnet.outputs import Drawing, Outputs
+from pytorch_icnet.pipeline import cores, one_thread_each
+from pytorch_icnet.predictor import Predictor
 from pytorch_icnet.runtime.devices import find_device
 
-from .audit.audit import Audit, audit
-from .data.labels import find_label
-from .data.lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
-from .network import Network, open_network
+from ..audit.audit import Audit, audit
+from ..data.labels import find_label
+from ..data.lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
+from ..protocols import DEFAULT, PROTOCOLS, MetricAccumulator, Protocol, Result, Settings, protocol
+from ..protocols.base import CITYSCAPES_SIZE
+from ..report.published_scores import Expected, given, published
+from ..report.server_submission import check_names
+from ..report.text import image_line
+from ..scoring import first_lines
+from .distributed import Group
+from .execute import Run
 from .options import Options
-from .outputs import FEATURES, Outputs
-from .pipeline import Scoring, one_thread_each, score_files
-from .protocols import DEFAULT, MetricAccumulator, Protocol, Result, Settings, protocol
-from .protocols.base import CITYSCAPES_SIZE
-from .report.published_scores import Expected, given, published
-from .report.server_submission import check_names
-from .run.distributed import Group
-from .run.execute import Run
-from .scoring import ImageScore, first_lines
-
-Show = Callable[[int, int, ImageScore], None]
-"""Is told of each scored image in the order of the list: its number from 1, of how many, and its score."""
+from .task import Scoring, score_files
 
 _SCORING_THREADS = 4
 
@@ -60,33 +60,28 @@ class Evaluation:
     audit: Audit | None = None
 
 
-def predict_and_score(options: Options, group: Group, log: Log, show: Show) -> Evaluation:
-    """Predict the images of a list and, where it has labels, score them.
+def evaluate(options: Options, group: Group, log: Log) -> Evaluation:
+    """Predict the images of a list and, where it has labels, score them; prints a line for each scored image.
 
     Raises:
         InputError: something cannot be used; nothing has been written yet where it could be seen before.
     """
-    prepared = group.collective(lambda: _prepare(options, group, log))
+    with group.collective():
+        prepared = _prepare(options, group, log)
     run, entries = prepared.run, prepared.entries
-    labelled = [place for place, entry in enumerate(entries) if entry.label is not None]
-    numbers = {place: number for number, place in enumerate(labelled, start=1)}
-    share, timing = run.execute(
-        entries, resume=options.resume, show=lambda place, image: show(numbers[place], len(labelled), image)
-    )
-    results = [tally.result() for tally in share.tallies.values()] if labelled and group.is_main else []
-    data = {**prepared.data, **run.network.as_data(), "timing": timing}
-    found = None
-    if options.audit and group.is_main:
-        found = _audit(run, [entries[place] for place in labelled], options.audit, log)
+    share, timing = run.execute(entries, resume=options.resume)
+    labelled = [entry for entry in entries if entry.label is not None]
+    results = [each.result() for each in share.accumulators.values()] if labelled and group.is_main else []
+    audited = _audit(run, labelled, options.audit, log) if options.audit and group.is_main else None
     return Evaluation(
-        data,
+        {**prepared.data, **run.predictor.as_data(), "timing": timing},
         entries,
         run.scoring,
-        run.outputs.gray("").parent,
+        run.outputs.path("labels", "").parent,
         run.outputs.root,
         results,
         prepared.expected,
-        found,
+        audited,
     )
 
 
@@ -96,7 +91,7 @@ def _audit(run: Run, entries: Sequence[Entry], count: int, log: Log) -> Audit:
     progress = Progress(len(chosen), log, "audit")
     with one_thread_each(), closing(progress):
         return audit(
-            run.network,
+            run.predictor,
             run.scoring.protocols[0].settings,
             chosen,
             run.scoring.data_root,
@@ -126,34 +121,60 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
     entries = _present(entries, options, log, "image")
     if listed.has_labels:
         entries = _with_labels(entries, options, log)
-    table = _table(options)
-    network = open_network(
-        options.weights,
-        _device(options, group),
-        input_size=options.input_size,
-        num_classes=options.num_classes if table is None else table.num_classes,
-        backend=options.backend,
-        rewrite=options.rewrite,
-        caffe_faithful=options.caffe_faithful,
-        pixels=None if options.pixels is None else NORMALIZATIONS[options.pixels],
-        processes=group.local_size,
-    )
-    table = table or plain_table(network.num_classes)
-    scoring = Scoring(_protocols(options, table, network), table, options.data_root, options.label_kind)
-    outputs = Outputs(
-        options.save_root or Path("results"),
-        _features(options),
-        overlay=options.save_overlay,
-        alpha=options.alpha,
-        palette=table.palette,
-    )
-    run = Run(network, scoring, outputs, log, group, options.workers)
-    expected = _expected(options, network.provenance)
+    predictor = _predictor(options, group)
+    table = predictor.classes
+    scoring = Scoring(_protocols(options, table, predictor), table, options.data_root, options.label_kind)
+    run = Run(predictor, scoring, _outputs(options, table), log, group, options.workers)
+    expected = _expected(options, predictor.card)
     return _Prepared(run, entries, _data(options, listed, scoring), expected)
 
 
-def score_only(options: Options, log: Log, show: Show) -> Evaluation:
-    """Score the label maps in a folder.
+def _predictor(options: Options, group: Group) -> Predictor:
+    """The network, which from now on computes in full float32 and repeatably, on a GPU too."""
+    assert options.weights is not None
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.deterministic = True
+    predictor = Predictor(
+        options.weights,
+        _device(options, group),
+        backend=options.backend,
+        protocol="official",  # the evaluation's protocols bring recipes of their own
+        input_size=options.input_size,
+        pixels=None if options.pixels is None else NORMALIZATIONS[options.pixels],
+        threads=cores(group.local_size),
+        classes=_table(options),
+        rewrite=options.rewrite,
+        repeatable=True,
+        caffe_faithful=options.caffe_faithful,
+    )
+    if options.num_classes not in (None, predictor.num_classes):
+        raise InputError(
+            f"{options.weights}: scores {predictor.num_classes} classes, but --num-classes is {options.num_classes}"
+        )
+    if options.input_size is None and predictor.card.input_size is None:
+        raise InputError(f"{options.weights}: says nothing of an input size; give --input-size H W")
+    predictor.engine(predictor.input_size)  # which fails where the backend cannot be used
+    return predictor
+
+
+def _outputs(options: Options, table: ClassTable) -> Outputs:
+    """The original's folders; the label map, which comes last, says that an image is finished."""
+    kinds = ["colour", *(["overlay"] if options.save_overlay else [])]
+    if options.save_feat is not None:
+        kinds.append("probabilities")
+    files = ("mat", "npz") if options.save_feat == "both" else (options.save_feat or "mat",)
+    return Outputs(
+        options.save_root or Path("results"),
+        (*kinds, "labels"),
+        Drawing(table, options.alpha),
+        files,
+        folders={"labels": "gray", "colour": "color", "probabilities": "feat"},
+    )
+
+
+def score_only(options: Options, log: Log) -> Evaluation:
+    """Score the label maps in a folder; prints a line for each scored image.
 
     Raises:
         InputError: something cannot be used.
@@ -165,17 +186,17 @@ def score_only(options: Options, log: Log, show: Show) -> Evaluation:
     entries = _present(_chosen(entries, options), options, log, "label")
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
-    expected = _expected(options, {})
+    expected = _expected(options, ModelCard())
     tallies: dict[str, MetricAccumulator] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
     first = next(iter(tallies.values()))
-    with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as works:
-        for work in works:
-            if work.skipped:
-                log.say(work.skipped)
-            for name, record in work.records.items():
-                tallies[name].add(work.index, record)
-            if work.index in first.images:
-                show(work.index + 1, len(entries), first.images[work.index])
+    with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as tasks:
+        for task in tasks:
+            if task.score.skipped:
+                log.say(task.score.skipped)
+            for name, stats in task.score.stats.items():
+                tallies[name].add(task.index, stats)
+            if task.index in first.images:
+                console.echo(image_line(task.index + 1, len(entries), first.images[task.index]))
     data = {**_data(options, listed, scoring), "predictions": str(folder)}
     results = [tally.result() for tally in tallies.values()]
     return Evaluation(data, entries, scoring, folder, options.save_root, results, expected)
@@ -192,19 +213,22 @@ def _table(options: Options) -> ClassTable | None:
     return None if options.classes is None else read_table(options.classes)
 
 
-def _expected(options: Options, provenance: Mapping[str, Any]) -> tuple[Expected, ...]:
+def _expected(options: Options, card: ModelCard) -> tuple[Expected, ...]:
     if options.expect is None:
         return ()
     if options.expect:
         return given(options.expect)
-    return published(str(provenance.get("md5", "")), str(provenance.get("file", "")), multi_scale=options.multi_scale)
+    weights = card.weights_data()
+    return published(str(weights.get("md5", "")), str(weights.get("file", "")), multi_scale=options.multi_scale)
 
 
-def _protocols(options: Options, table: ClassTable, network: Network | None) -> list[Protocol]:
+def _protocols(options: Options, table: ClassTable, predictor: Predictor | None) -> list[Protocol]:
     settings = Settings(table=table, scales=options.scales, flip=options.flip)
-    if network is not None:
-        settings = dataclasses.replace(settings, **network.spec.of_network())
-    names = options.protocols or (network.protocol if network is not None else DEFAULT,)
+    own = DEFAULT
+    if predictor is not None:
+        settings = dataclasses.replace(settings, **predictor.spec.of_network())
+        own = predictor.card.protocol if predictor.card.protocol in PROTOCOLS else DEFAULT
+    names = options.protocols or (own,)
     for what, other in (("input_size", (1, 1)), ("scales", (0.5,)), ("flip", not options.flip)):
         asked = getattr(options, what) not in (None, (1.0,))
         if asked and not any(_feeds_otherwise(name, settings, {what: other}) for name in names):
@@ -223,12 +247,6 @@ def _device(options: Options, group: Group) -> torch.device:
     if device.type == "cuda" and device.index is None and group.size > 1:
         return find_device(f"cuda:{group.local_rank % torch.cuda.device_count()}")
     return device
-
-
-def _features(options: Options) -> tuple[str, ...]:
-    if options.save_feat is None:
-        return ()
-    return FEATURES if options.save_feat == "both" else (options.save_feat,)
 
 
 def _data(options: Options, listed: ImageList, scoring: Scoring) -> dict[str, Any]:

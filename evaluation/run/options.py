@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from .protocols import MULTI_SCALE
+from ..protocols import MULTI_SCALE
 
 Size = tuple[int, int]
 """Height and width."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import logging
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
@@ -12,7 +12,6 @@ from typing import Any
 import click
 import torch
 from click.core import ParameterSource
-from tqdm import tqdm
 
 from evaluation.data.lists import data_root as root_of_data
 from evaluation.data.lists import locate, read_list
@@ -27,13 +26,15 @@ from ..datasets.tables import read_table
 from ..imaging.normalization import NORMALIZATIONS
 from ..imaging.region import Region
 from ..imaging.windows import OVERLAP
-from ..outputs import FEATURES, KINDS, Outputs
-from ..pipeline import Method
+from ..outputs import KINDS, PROBABILITY_FILES, Drawing
 from ..predictor import Predictor
 from ..supervisely.apply import apply_config
-from .job import Result, Summary, predict
+from .job import Method, RunSummary, SourceResult, predict
+from .outputs import SourceOutputs
 from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
 from .video_files import WITHOUT_PYAV, pyav
+
+logger = logging.getLogger(__name__)
 
 _FOR_PROJECTS = ("inputs", "supervisely", "weights", "output", "device", "precision", "backend")
 _ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
@@ -83,6 +84,7 @@ class Options:
     output: Path
     save: tuple[str, ...] | None
     probabilities: str | None
+    float16: bool
     alpha: float
     native: bool
     input_size: tuple[int, int] | None
@@ -126,12 +128,13 @@ class Options:
 @click.option(
     "--probabilities",
     cls=OptionalValues,
-    accepts=FEATURES.__contains__,
-    alone=FEATURES[0],
-    type=click.Choice(FEATURES),
+    accepts=PROBABILITY_FILES.__contains__,
+    alone=PROBABILITY_FILES[0],
+    type=click.Choice(PROBABILITY_FILES),
     metavar="[npz|mat]",
-    help="Also write the probabilities: npz with float16, or mat as the official evaluation.  [npz if none is given]",
+    help="Also write the probabilities: npz, or mat as the official evaluation.  [npz if none is given]",
 )
+@click.option("--float16", is_flag=True, help="Store probabilities in npz files as float16 instead of float32.")
 @shared.alpha
 @click.option("--native", is_flag=True, help="Feed images at their own size instead of resizing all to one.")
 @shared.input_size
@@ -182,7 +185,7 @@ def main(**given: Any) -> None:
         torch.set_num_threads(options.threads)
     sources = _sources(options)
     if any(source.is_video for source in sources) and not pyav():
-        _say(WITHOUT_PYAV)
+        logger.warning(WITHOUT_PYAV)
     table = None if options.classes is None else read_table(options.classes)
     predictor = Predictor(
         options.weights,
@@ -195,12 +198,13 @@ def main(**given: Any) -> None:
         threads=options.threads,
         classes=table,
     )
-    features = options.probabilities or (FEATURES[0] if "probabilities" in (options.save or ()) else None)
-    outputs = Outputs(options.output, options.save, options.alpha, features, predictor.classes)
+    features = options.probabilities or (PROBABILITY_FILES[0] if "probabilities" in (options.save or ()) else None)
+    drawing = Drawing(predictor.classes, options.alpha)
+    outputs = SourceOutputs(options.output, options.save, drawing, features, options.float16)
     outputs.refuse_overwriting(sources)
     overlap = OVERLAP if options.overlap is None else options.overlap
     method = Method(predictor, options.roi, options.sliding_window, overlap)
-    summary = Summary(predictor, outputs, {place: Result(source) for place, source in enumerate(sources)})
+    summary = RunSummary(predictor, outputs, {place: SourceResult(source) for place, source in enumerate(sources)})
     try:
         with GracefulShutdown(_ENDED, interrupt=True):
             predict(
@@ -210,7 +214,6 @@ def main(**given: Any) -> None:
                 summary,
                 limit=options.limit,
                 skip_broken=options.skip_broken,
-                say=_say,
             )
     finally:
         if summary.frames or summary.complete:
@@ -270,8 +273,3 @@ def _refuse_wrong_use(options: Options) -> None:
         raise click.UsageError("--overlap is for --sliding-window H W")
     if options.data_root is not None and options.list_file is None:
         raise click.UsageError("--data-root is for --list")
-
-
-def _say(line: str) -> None:
-    with tqdm.external_write_mode(file=sys.stderr):
-        click.echo(line, err=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,18 +16,158 @@ from tqdm import tqdm
 
 from icnet_common import console
 from icnet_common.errors import InputError, user_message
+from icnet_common.parallel import prefetch
 from pytorch_icnet.runtime.devices import device_name
 
-from ..outputs import Outputs
-from ..pipeline import STAGES, Method, Size, Work, run
-from ..predictor import Predictor
-from .sources import Source, numbered
+from ..imaging.region import Region
+from ..imaging.windows import OVERLAP
+from ..pipeline import ImageTask, Pipeline, Threads
+from ..predictor import Predictor, Prepared, Scored, most_probable
+from .outputs import SourceOutputs, Videos
+from .sources import Frame, Source, numbered
 
-Say = Callable[[str], None]
+Bytes = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+Size = tuple[int, int]
+
+STAGES = ("read", "prepare", "forward", "finish", "encode")
+
+OUTSIDE = 255
+"""The label of what is not predicted: ignored."""
+
+AHEAD = 2
+"""Frames that are decoded before their turn."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Method:
+    """How label maps are made of images."""
+
+    predictor: Predictor
+    region: Region | None = None
+    """The part of the image that is predicted."""
+    window: Size | None = None
+    """Of windows that slide over it."""
+    overlap: float = OVERLAP
 
 
 @dataclass
-class Result:
+class FrameTask(ImageTask):
+    """A frame on its way."""
+
+    frame: Frame
+    method: Method
+    outputs: SourceOutputs
+    image: Bytes | None = None
+    part: tuple[slice, slice] = (slice(None), slice(None))
+    """The rows and columns of the region."""
+    prepared: Prepared | None = None
+    scored: Scored | None = None
+    labels: Bytes | None = None
+    probabilities: Floats | None = None
+    pictures: dict[str, Bytes] = field(default_factory=dict)
+    """Of a video's frame, by kind."""
+    pixels: npt.NDArray[np.int64] | None = None
+    """(256,) of each label."""
+    size: Size | None = None
+    error: Exception | None = None
+    """Why there is no result: InputError or OSError."""
+
+    def prepare(self) -> None:
+        try:
+            with self.timed("read"):
+                image = self.image = self.frame.read()
+            self.size = (image.shape[0], image.shape[1])
+            with self.timed("prepare"):
+                if self.method.region is not None:
+                    self.part = self.method.region.within(self.size)
+                if self.method.window is None:
+                    self.prepared = self.method.predictor.prepare(np.ascontiguousarray(image[self.part]))
+        except (InputError, OSError) as error:
+            self.error = error
+
+    def forward(self) -> None:
+        if self.error is not None:
+            return
+        predictor, window = self.method.predictor, self.method.window
+        with self.timed("forward"):
+            if self.prepared is not None:
+                self.scored, self.prepared = predictor.forward(self.prepared), None
+                return
+            assert self.image is not None and window is not None
+            image = np.ascontiguousarray(self.image[self.part])
+            if self.outputs.probability_file:
+                self.probabilities = predictor.sliding(image, window, self.method.overlap)
+            else:
+                self.labels = predictor.sliding_labels(image, window, self.method.overlap)
+
+    def finish(self) -> None:
+        if self.error is not None:
+            return
+        assert self.image is not None
+        with self.timed("finish"):
+            if self.scored is not None:
+                if self.outputs.probability_file:
+                    self.probabilities = self.method.predictor.probabilities_of(self.scored)
+                self.labels, self.scored = self.method.predictor.finish(self.scored), None
+            elif self.probabilities is not None:
+                self.labels = most_probable(self.probabilities)
+            assert self.labels is not None
+            labels, probabilities = self._whole(self.labels, self.probabilities)
+            source, drawing = self.frame.source, self.outputs.drawing
+            self.outputs.of(source).write(self.outputs.name(self.frame), self.image, labels, probabilities)
+            kinds = self.outputs.pictures(source)
+            self.pictures = {kind: drawing.picture(kind, self.image, labels) for kind in kinds}
+            self.pixels = np.bincount(labels.ravel(), minlength=256)
+        self.image = self.labels = self.probabilities = None
+
+    def _whole(self, labels: Bytes, probabilities: Floats | None) -> tuple[Bytes, Floats | None]:
+        """A region's label map and probabilities, CxHxW, in those of the whole image."""
+        if self.size is None or labels.shape == self.size:
+            return labels, probabilities
+        whole = np.full(self.size, OUTSIDE, np.uint8)
+        whole[self.part] = labels
+        if probabilities is None:
+            return whole, None
+        padded = np.zeros((len(probabilities), *self.size), np.float32)
+        padded[:, self.part[0], self.part[1]] = probabilities
+        return whole, padded
+
+
+def run(
+    frames: Generator[Frame, None, None], method: Method, outputs: SourceOutputs, threads: Threads | None = None
+) -> Generator[FrameTask, None, None]:
+    """Predict frames and write their files; yields each, in order, once its files are written.
+
+    A frame that cannot be read is yielded with its ``error``. When this generator is closed, or fails, the videos that
+    are being written are finished with the frames that they have.
+
+    Raises:
+        InputError: a result cannot be written, the network takes no such size, or ``frames`` raises it.
+    """
+    videos = Videos(outputs)
+    with (
+        closing(frames),
+        closing(videos),
+        closing(prefetch(frames, AHEAD)) as read,
+        closing(
+            Pipeline[FrameTask](threads or Threads.of(method.predictor)).map(
+                FrameTask(frame, method, outputs) for frame in read
+            )
+        ) as finished,
+    ):
+        for task in finished:
+            if task.error is None:
+                with task.timed("encode"):
+                    videos.write(task.frame, task.pictures)
+                task.pictures.clear()
+            yield task
+
+
+@dataclass
+class SourceResult:
     """What became of a source."""
 
     source: Source
@@ -39,12 +180,12 @@ class Result:
 
 
 @dataclass
-class Summary:
+class RunSummary:
     """What became of a run."""
 
     predictor: Predictor
-    outputs: Outputs
-    results: dict[int, Result]
+    outputs: SourceOutputs
+    results: dict[int, SourceResult]
     """By the source's place."""
     stages: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     """Seconds in all, of all threads."""
@@ -82,7 +223,7 @@ class Summary:
             "versions": console.versions(),
         }
 
-    def _source(self, result: Result) -> dict[str, Any]:
+    def _source(self, result: SourceResult) -> dict[str, Any]:
         files = self.outputs.files(result.source) if result.frames else []
         names = self.predictor.classes.names
         return {
@@ -98,12 +239,11 @@ class Summary:
 def predict(
     sources: Sequence[Source],
     method: Method,
-    outputs: Outputs,
-    summary: Summary,
+    outputs: SourceOutputs,
+    summary: RunSummary,
     *,
     limit: int | None = None,
     skip_broken: bool = False,
-    say: Say = lambda line: None,
 ) -> None:
     """Predict all sources; ``summary`` grows with every frame, and holds what was done should this be stopped.
 
@@ -118,7 +258,7 @@ def predict(
             raise _named(source, error) from error
         line = str(_named(source, error))
         summary.results[places[id(source)]].error = line
-        say(f"{line}; skipped")
+        logger.warning("%s; skipped", line)
 
     start = time.perf_counter()
     total = _total(sources, limit)
@@ -137,13 +277,13 @@ def predict(
                 for note in (note for engine in method.predictor.engines for note in engine.notes):
                     if note not in known:
                         known.add(note)
-                        say(note)
+                        logger.warning(note)
         summary.complete = True
     finally:
         summary.seconds = time.perf_counter() - start
 
 
-def _count(work: Work, summary: Summary, places: dict[int, int]) -> None:
+def _count(work: FrameTask, summary: RunSummary, places: dict[int, int]) -> None:
     result = summary.results[places[id(work.frame.source)]]
     result.frames += 1
     result.size = work.size

@@ -180,22 +180,19 @@ def _built(request: Request, backend: str) -> tuple[str, Run, list[str]]:
     raise Unavailable(reasons[0])
 
 
-def open_weights(path: str | os.PathLike[str], cache: Cache) -> nn.Module:
+def open_weights(path: str | os.PathLike[str], cache: Cache, *, caffe_faithful: bool = False) -> nn.Module:
     """The network in a file, see :func:`pytorch_icnet.load`.
 
     An ICNet's weights are kept in the cache as safetensors, which open many times faster than a caffemodel.
     """
     path = Path(path)
-    if path.suffix == ".safetensors" or not path.is_file():
-        return checkpoints.load(path)
-    provenance = checkpoints.Provenance.of(path)
-    kept = cache.file(f"weights-{provenance.sha256[:32]}.safetensors")
+    if path.suffix == ".safetensors" or not path.is_file() or checkpoints.kind_of(path) == "safetensors":
+        return checkpoints.load(path, caffe_faithful=caffe_faithful)
+    kept = cache.file(f"weights-{checkpoints.Provenance.of(path).sha256[:32]}.safetensors")
     if kept.exists():
-        return checkpoints.load(kept)
-    if checkpoints.kind_of(path) == "safetensors":
-        return checkpoints.load(path)
+        return checkpoints.load(kept, caffe_faithful=caffe_faithful)
     checkpoint = checkpoints.read_checkpoint(path)
     if checkpoint.architecture == checkpoints.ICNET:
         with suppress(InputError):  # of a cache that cannot be written
             checkpoints.write_checkpoint(kept, checkpoint)
-    return checkpoint.network()
+    return checkpoint.network(caffe_faithful=caffe_faithful)

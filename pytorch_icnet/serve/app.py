@@ -28,8 +28,8 @@ from .docs import document
 from .guard import Guard
 from .metrics import MEDIA_TYPE, Metrics
 from .settings import Settings, pixels_for
-from .work import FORMS, JSON, NAME, PNG, Annotating, Prediction
-from .worker import Busy, Work, Worker
+from .work import FORMS, JSON, NAME, PNG, AnnotationAnswer, Answer, LabelMapAnswer
+from .worker import Busy, Worker
 
 FormName = Literal["labels", "colour", "overlay", "annotation"]
 
@@ -121,12 +121,12 @@ def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAP
     async def warm_up(worker: Worker) -> None:
         """Let the network run once, which may compile it, before it is said to be ready."""
         blank = png.encode(np.zeros((16, 16), np.uint8))
-        await asyncio.wrap_future(worker.submit(Prediction(model, blank, FORMS["labels"], 256)))
+        await asyncio.wrap_future(worker.submit(LabelMapAnswer(blank, 256, model, "labels")))
         app.state.ready = True
 
-    async def answer(work: Work) -> bytes:
+    async def answer(task: Answer) -> bytes:
         try:
-            future = app.state.worker.submit(work)
+            future = app.state.worker.submit(task)
         except Busy as error:
             raise HTTPException(429, str(error), {"Retry-After": _RETRY_AFTER}) from error
         try:
@@ -165,11 +165,11 @@ def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAP
     async def predict(request: Request, format: FormName | None = None) -> Response:
         """The format may be labels (gray PNG of trainIds), colour (indexed PNG), overlay (PNG) or annotation
         (Supervisely's JSON). Without it: annotation where Accept asks for JSON, and labels otherwise."""
-        form = FORMS[format or _accepted(request)]
+        form = format or _accepted(request)
         with Body(request, settings, memory) as body:
             data = await checked(await body.image())
-            made = await answer(Prediction(model, data, form, max_pixels))
-        return Response(made, media_type=form.media_type)
+            made = await answer(LabelMapAnswer(data, max_pixels, model, form))
+        return Response(made, media_type=FORMS[form])
 
     @app.get("/classes", summary="The classes: index, name and colour")
     async def classes() -> list[dict[str, Any]]:
@@ -207,7 +207,7 @@ def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAP
                 raise HTTPException(400, f"no image: expected the part `{IMAGE}`")
             data = await checked(parts[IMAGE])
             how = await asyncio.to_thread(_inference, model, parts)
-            made = await answer(Annotating(how, data, parts.get("annotation", b""), _meta(parts), max_pixels))
+            made = await answer(AnnotationAnswer(data, max_pixels, how, parts.get("annotation", b""), _meta(parts)))
         return Response(made, media_type=JSON)
 
     @app.get("/healthz", summary="Whether the process answers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..imaging.recipes import OfficialRecipe
-from ..predict import Predictor
+from ..predictor import Predictor
 
 _PROBABILITIES = 1 << 30
 """Bytes that the probabilities of one image may take, with rules that need them all at once."""

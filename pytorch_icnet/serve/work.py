@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from icnet_common.config import parse_json
 from icnet_common.errors import InputError
 
-from ..imaging import png
 from ..imaging.images import decode_image
-from ..predict import Predictor, Prepared, Scored
+from ..outputs import Drawing
+from ..pipeline import ImageTask
+from ..predictor import Prepared, Scored
 from ..supervisely.annotation import Annotation, AnnotationFigure, annotation_of, size_of
 from ..supervisely.meta import Meta
 from ..supervisely.modes import DeployedModel, Inference
@@ -27,53 +26,14 @@ Bytes = npt.NDArray[np.uint8]
 NAME = "the image"
 """For messages."""
 
-OPACITY = 0.5
 MAX_PASSES = 64
 """Parts of one image that a request may have the network look at."""
 
 PNG, JSON = "image/png", "application/json"
 
-
-@dataclass(frozen=True)
-class Form:
-    """How a label map is given back."""
-
-    media_type: str
-    encode: Callable[[Bytes, Bytes, DeployedModel], bytes]
-    """Of the image and its label map."""
-    summary: str
-
-
-def _labels(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
-    return png.encode(labels)
-
-
-def _colour(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
-    return png.encode(labels, model.predictor.classes.palette)
-
-
-def _overlay(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
-    colours = model.predictor.classes.palette[labels]
-    blended = cv2.addWeighted(rgb, 1 - OPACITY, colours, OPACITY, 0)
-    written, data = cv2.imencode(".png", cv2.cvtColor(blended, cv2.COLOR_RGB2BGR))
-    if not written:
-        raise InputError("the overlay cannot be encoded")
-    return data.tobytes()
-
-
-def _annotation(rgb: Bytes, labels: Bytes, model: DeployedModel) -> bytes:
-    masks = ((written.title, labels == index) for index, written in sorted(model.classes.items()))
-    figures = tuple(AnnotationFigure(title, Bitmap.of(mask)) for title, mask in masks if mask.any())
-    return as_json(Annotation((labels.shape[0], labels.shape[1]), figures).as_data())
-
-
-FORMS: Mapping[str, Form] = {
-    "labels": Form(PNG, _labels, "gray: trainIds"),
-    "colour": Form(PNG, _colour, "indexed: trainIds with the classes' colours"),
-    "overlay": Form(PNG, _overlay, "the colours, blended with the image"),
-    "annotation": Form(JSON, _annotation, "a Supervisely annotation, a bitmap per class"),
-}
-"""By the name in requests."""
+FORMS = {"labels": PNG, "colour": PNG, "overlay": PNG, "annotation": JSON}
+"""The forms of a label map by their name in requests, and their media types. The first three are those of
+:data:`pytorch_icnet.outputs.KINDS`; the last is a Supervisely annotation, a bitmap per class."""
 
 
 def as_json(data: Any) -> bytes:
@@ -81,73 +41,100 @@ def as_json(data: Any) -> bytes:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A label map of an image, as :class:`.worker.Work`.
+@dataclass
+class Answer(ImageTask):
+    """A task that makes the body of an answer.
+
+    Attributes:
+        data: a PNG or JPEG file's content.
+        max_pixels: of the image.
+        body: the answer, once the task is finished.
+    """
+
+    data: bytes
+    max_pixels: int
+    body: bytes = field(default=b"", init=False)
+
+    def decode(self) -> Bytes:
+        """The image, RGB, uint8 HxWx3.
+
+        Raises:
+            InputError: it is damaged, or too large.
+        """
+        return decode_image(self.data, NAME, max_pixels=self.max_pixels)
+
+
+@dataclass
+class LabelMapAnswer(Answer):
+    """A label map of an image.
 
     Attributes:
         model: the network.
-        data: a PNG or JPEG file's content.
-        form: of the answer.
-        max_pixels: of the image.
+        form: of :data:`FORMS`.
     """
 
     model: DeployedModel
-    data: bytes
-    form: Form
-    max_pixels: int
+    form: str
+    _rgb: Bytes | None = field(default=None, init=False)
+    _prepared: Prepared | None = field(default=None, init=False)
+    _scored: Scored | None = field(default=None, init=False)
 
-    @property
-    def _predictor(self) -> Predictor:
-        return self.model.predictor
+    def prepare(self) -> None:
+        self._rgb = self.decode()
+        self._prepared = self.model.predictor.prepare(self._rgb)
 
-    def prepare(self) -> tuple[Bytes, Prepared]:
-        rgb = decode_image(self.data, NAME, max_pixels=self.max_pixels)
-        return rgb, self._predictor.prepare(rgb)
+    def forward(self) -> None:
+        assert self._prepared is not None
+        self._scored, self._prepared = self.model.predictor.forward(self._prepared), None
 
-    def compute(self, prepared: tuple[Bytes, Prepared]) -> tuple[Bytes, Scored]:
-        rgb, blobs = prepared
-        return rgb, self._predictor.forward(blobs)
+    def finish(self) -> None:
+        assert self._rgb is not None and self._scored is not None
+        labels = self.model.predictor.finish(self._scored)
+        if self.form == "annotation":
+            self.body = as_json(self._annotation(labels).as_data())
+        else:
+            self.body = Drawing(self.model.predictor.classes).encode(self.form, self._rgb, labels)
 
-    def finish(self, computed: tuple[Bytes, Scored]) -> bytes:
-        rgb, scored = computed
-        return self.form.encode(rgb, self._predictor.labels_of(scored), self.model)
+    def _annotation(self, labels: Bytes) -> Annotation:
+        masks = ((written.title, labels == index) for index, written in sorted(self.model.classes.items()))
+        figures = tuple(AnnotationFigure(title, Bitmap.of(mask)) for title, mask in masks if mask.any())
+        return Annotation((labels.shape[0], labels.shape[1]), figures)
 
 
-@dataclass(frozen=True)
-class Annotating:
-    """An annotation with what the network sees added, as :class:`.worker.Work`.
+@dataclass
+class AnnotationAnswer(Answer):
+    """An annotation with what the network sees added.
 
     Attributes:
         inference: how.
-        data: a PNG or JPEG file's content.
         annotation: of the image, as JSON with the classes of ``meta``; empty: none.
         meta: the project's classes.
-        max_pixels: of the image.
     """
 
     inference: Inference
-    data: bytes
     annotation: bytes
     meta: Meta
-    max_pixels: int
+    _rgb: Bytes | None = field(default=None, init=False)
+    _found: Annotation | None = field(default=None, init=False)
 
-    def prepare(self) -> tuple[Bytes, Annotation]:
-        rgb = decode_image(self.data, NAME, max_pixels=self.max_pixels)
-        size = (rgb.shape[0], rgb.shape[1])
+    def prepare(self) -> None:
+        self._rgb = self.decode()
+        size = (self._rgb.shape[0], self._rgb.shape[1])
         if not self.annotation:
-            return rgb, Annotation(size)
+            self._found = Annotation(size)
+            return
         data = parse_json(self.annotation, "annotation", len(self.annotation))
         if size_of(data, "annotation") != size:  # before bitmaps are unpacked, whose limit is the annotation's size
             raise InputError(f"the image is {size[0]}x{size[1]}, but its annotation is for another size")
-        return rgb, annotation_of(data, self.meta, "annotation")
+        self._found = annotation_of(data, self.meta, "annotation")
 
-    def compute(self, prepared: tuple[Bytes, Annotation]) -> Annotation:
-        rgb, annotation = prepared
-        passes = self.inference.passes(annotation)
+    def forward(self) -> None:
+        assert self._rgb is not None and self._found is not None
+        passes = self.inference.passes(self._found)
         if passes > MAX_PASSES:
             raise InputError(f"the mode looks at {passes} parts of the image, more than the {MAX_PASSES} allowed here")
-        return self.inference.annotate(rgb, annotation)[0]
+        self._found, _ = self.inference.annotate(self._rgb, self._found)
 
-    def finish(self, computed: Annotation) -> bytes:
-        return as_json(computed.as_data())
+    def finish(self) -> None:
+        assert self._found is not None
+        self.body = as_json(self._found.as_data())

@@ -6,32 +6,28 @@ import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+
+from ..pipeline import Pipeline, Threads
+from .work import Answer
 
 
 class Busy(Exception):
     """The queue is full."""
 
 
-class Work(Protocol):
-    """What a request wants. The three steps run in this order; the first and the last of several at the same time."""
-
-    def prepare(self) -> Any:
-        """Before the network: decode and resize."""
-
-    def compute(self, prepared: Any) -> Any:
-        """Run the network; never two at a time."""
-
-    def finish(self, computed: Any) -> bytes:
-        """After the network: the answer's body."""
-
-
 @dataclass
 class _Job:
-    work: Work
+    task: Answer
     answer: Future[bytes] = field(default_factory=Future)
+
+    def settle(self, done: Future[Answer]) -> None:
+        """Hand on what came of the task."""
+        if (error := done.exception()) is not None:
+            self.answer.set_exception(error)
+        else:
+            self.answer.set_result(done.result().body)
 
 
 class Worker:
@@ -43,7 +39,7 @@ class Worker:
     Args:
         length: so many requests may wait.
         batch: so many are taken from the queue together.
-        threads: for the steps before and after the network.
+        threads: for the stages before and after the network, where one image is at a time.
         seen: is given the size of each batch.
     """
 
@@ -54,7 +50,8 @@ class Worker:
         self._seen = seen or (lambda _: None)
         self._waiting: queue.Queue[_Job | None] = queue.Queue(length)
         self._closed = False
-        self._pool = ThreadPoolExecutor(threads or min(batch, os.cpu_count() or 1), "image")
+        beside = threads or min(batch, os.cpu_count() or 1)
+        self._pipeline: Pipeline[Answer] = Pipeline(Threads(beside, 1, beside))
         self._thread = threading.Thread(target=self._run, name="network", daemon=True)
         self._thread.start()
 
@@ -68,13 +65,13 @@ class Worker:
         """Requests in the queue."""
         return self._waiting.qsize()
 
-    def submit(self, work: Work) -> Future[bytes]:
+    def submit(self, task: Answer) -> Future[bytes]:
         """Let a request wait for its turn. A future that is cancelled before its turn costs nothing.
 
         Raises:
             Busy: the queue is full, or the worker is closed.
         """
-        job = _Job(work)
+        job = _Job(task)
         if self._closed:
             raise Busy("the server is stopping")
         try:
@@ -88,7 +85,7 @@ class Worker:
         self._closed = True
         self._waiting.put(None)
         self._thread.join()
-        self._pool.shutdown()
+        self._pipeline.close()
         while not self._waiting.empty():  # what came in between
             late = self._waiting.get_nowait()
             if late is not None:
@@ -112,21 +109,7 @@ class Worker:
         if not jobs:
             return
         self._seen(len(jobs))
-        prepared = [(job, self._pool.submit(job.work.prepare)) for job in jobs]
-        finishing = []
-        for job, ready in prepared:
-            try:
-                computed = job.work.compute(ready.result())
-            except Exception as error:
-                job.answer.set_exception(error)
-            else:
-                finishing.append(self._pool.submit(_finish, job, computed))
-        for finished in finishing:
-            finished.result()
-
-
-def _finish(job: _Job, computed: Any) -> None:
-    try:
-        job.answer.set_result(job.work.finish(computed))
-    except Exception as error:
-        job.answer.set_exception(error)
+        passing = [(job, self._pipeline.submit(job.task)) for job in jobs]
+        for job, done in passing:
+            done.add_done_callback(job.settle)
+        wait([done for _, done in passing])

@@ -13,7 +13,7 @@ from icnet_common.errors import InputError
 
 from ..imaging.postprocess import first_maximum
 from ..imaging.windows import Grid
-from ..predict import Predictor
+from ..predictor import Predictor
 from .annotation import Annotation, AnnotationFigure
 from .config import Boxes, Mode, Roi, Sides, Windows
 from .meta import Meta, ObjectClass
@@ -156,7 +156,7 @@ class Inference:
         if not self.mode.save_probabilities:
             return _Seen(box, predictor.labels(part), None)
         scored = predictor.forward(predictor.prepare(part))
-        return _Seen(box, predictor.labels_of(scored), predictor.probabilities_of(scored))
+        return _Seen(box, predictor.finish(scored), predictor.probabilities_of(scored))
 
     def _slide(self, rgb: Bytes, box: Box, grid: Grid, overlap: tuple[int, int]) -> _Seen:
         if not self.mode.save_probabilities:

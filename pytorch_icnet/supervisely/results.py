@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from icnet_common.config import checked, is_name, read_json, shown
 from icnet_common.errors import InputError
@@ -17,7 +16,7 @@ from icnet_common.files import atomic_folder, write_json
 
 from ..card import card_of
 from ..datasets.classes import ClassEntry, ClassTable, default_colour
-from ..predict import Predictor
+from ..predictor import Predictor
 from ..weights.checkpoints import load
 from .config import InputSize
 from .meta import MAX_META_BYTES, ObjectClass, classes_of
@@ -63,27 +62,23 @@ class PluginCheckpoint:
             entries.append(ClassEntry(index, name, known.colour if known else plain, index))
         return ClassTable(str(self.folder), tuple(entries))
 
-    def module(self) -> nn.Module:
-        """The network, which predicts by the plugin's rules.
+    def model(self, **options: Any) -> DeployedModel:
+        """The network, which predicts by the plugin's rules, and its classes.
+
+        Args:
+            options: for :class:`pytorch_icnet.Predictor`.
 
         Raises:
             InputError: the weights cannot be used, or are for fewer classes.
         """
-        module = load(self.weights)
-        card = card_of(module)
-        scores, needed = card.num_classes or 0, max(self.indices.values()) + 1
-        if scores < needed:
-            raise InputError(f"{self.weights}: scores {scores} classes, but {CONFIG} has {needed}")
-        vars(module)["card"] = replace(card, protocol="supervisely", input_size=self.input_size or card.input_size)
-        return module
-
-    def model(self, **options: Any) -> DeployedModel:
-        """The network and its classes; ``options`` go to :class:`pytorch_icnet.predict.Predictor`."""
-        module = self.module()
-        table = self.table()
-        if card_of(module).num_classes == table.num_classes:
+        module, table = load(self.weights), self.table()
+        scores = card_of(module).num_classes or 0
+        if scores < table.num_classes:
+            raise InputError(f"{self.weights}: scores {scores} classes, but {CONFIG} has {table.num_classes}")
+        if scores == table.num_classes:
             options["classes"] = table
-        return DeployedModel(Predictor(module, **options), {self.indices[each.title]: each for each in self.classes})
+        predictor = Predictor(module, protocol="supervisely", **{"input_size": self.input_size, **options})
+        return DeployedModel(predictor, {self.indices[each.title]: each for each in self.classes})
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
@@ -133,7 +128,7 @@ def open_model(weights: str | os.PathLike[str], **options: Any) -> DeployedModel
 
     Args:
         weights: the folder or file.
-        options: for :class:`pytorch_icnet.predict.Predictor`.
+        options: for :class:`pytorch_icnet.Predictor`.
 
     Raises:
         InputError: neither can be read.

@@ -15,14 +15,15 @@ from torch import nn
 from evaluation.audit.audit import Audit, Finding, audit
 from evaluation.audit.common_errors import MISTAKES
 from evaluation.data.lists import ImageList, read_list
-from evaluation.network import Network
 from evaluation.protocols import Settings, protocol
 from evaluation.scoring import Scores, score
 from icnet_common.errors import InputError
 from pytorch_icnet import icnet
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.card import QUARTER, ModelCard
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.imaging.images import read_image, write_label_map
 from pytorch_icnet.imaging.normalization import CAFFE, Normalization
+from pytorch_icnet.predictor import Predictor, Prepared
 
 SIZE = (96, 160)
 INPUT = (97, 161)
@@ -39,6 +40,7 @@ class Colours(nn.Module):
         super().__init__()
         colours = torch.from_numpy(CITYSCAPES_TABLE.palette[:19].astype(np.float32))
         mean = torch.tensor(CAFFE.mean)
+        self.card = ModelCard("", 19, INPUT, CAFFE, stride=QUARTER)
         self.register_buffer("colours", (colours - mean)[:, [2, 1, 0]])
 
     def quarter_scores(self, blob: torch.Tensor) -> torch.Tensor:
@@ -64,11 +66,15 @@ def listed(tmp_path: Path) -> ImageList:
 
 
 def audited(listed: ImageList, module: nn.Module, pixels: Normalization | None = CAFFE) -> Audit:
-    network = Network(module, torch.device("cpu"), INPUT, 19, {})
+    network = predictor_of(module, INPUT)
     settings = Settings(
         input_size=INPUT, pixels=pixels, fit=lambda size: (size[0] // 32 * 32 + 1, size[1] // 32 * 32 + 1)
     )
     return audit(network, settings, listed.entries, listed.path.parent)
+
+
+def predictor_of(module: nn.Module, size: tuple[int, int]) -> Predictor:
+    return Predictor(module, backend="eager", rewrite=False, input_size=size, classes=plain_table(19))
 
 
 def by_name(found: Audit) -> dict[str, Finding]:
@@ -79,11 +85,11 @@ def official_scores(listed: ImageList) -> Scores:
     """What the official scoring says of label maps made by the official protocol."""
     folder = listed.path.parent
     official = protocol("official", Settings(input_size=INPUT, pixels=CAFFE))
-    network = Network(Colours(), torch.device("cpu"), INPUT, 19, {})
+    network = predictor_of(Colours(), INPUT)
     (view,) = official.inputs(SIZE)
     for entry in listed.entries:
         blob = view.blob(read_image(folder / entry.image))
-        labels = official.finish([network.logits(blob, view)], SIZE).labels
+        labels = official.finish([network.forward(Prepared(SIZE, {view: blob})).logits[view]], SIZE).labels
         write_label_map(folder / "gray" / entry.image, labels)
     return score(folder / "gray", listed.path, folder)
 
@@ -144,7 +150,7 @@ def test_the_stride_of_conv3_1(listed: ImageList) -> None:
 
 
 def test_images_larger_than_the_input(listed: ImageList) -> None:
-    network = Network(Colours(), torch.device("cpu"), (65, 129), 19, {})
+    network = predictor_of(Colours(), (65, 129))
     settings = Settings(input_size=(65, 129), pixels=CAFFE)
     findings = by_name(audit(network, settings, listed.entries, listed.path.parent))
     assert findings["padding"].note == "the image is larger than the network's input, 65x129"

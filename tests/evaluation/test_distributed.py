@@ -107,7 +107,10 @@ def test_alone_without_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
         assert group == Group()
         assert group.share([1, 2, 3]) == [1, 2, 3]
         assert group.gather("x") == ["x"] and group.total(3) == 3
-        assert group.collective(lambda: 1) == 1
+        with group.collective():
+            pass
+        with pytest.raises(ValueError, match="mine"), group.collective():
+            raise ValueError("mine")
 
 
 def test_shares_are_the_whole() -> None:

@@ -16,7 +16,8 @@ from click.testing import CliRunner, Result
 
 import pytorch_icnet
 from evaluation.cli import main
-from evaluation.pipeline import STAGES
+from evaluation.run.task import STAGES
+from pytorch_icnet import predictor
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
 from pytorch_icnet.weights.known import KNOWN_WEIGHTS
 
@@ -38,7 +39,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines.append(f"i/{name}.png l/{name}.png\n")
     (tmp_path / "list.txt").write_text("".join(lines))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Quarter())
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: Quarter())
     return tmp_path
 
 
@@ -163,7 +164,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_interrupted_and_resumed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert evaluate("--save-root", "whole").exit_code == 0
     with monkeypatch.context() as patch:
-        patch.setattr(pytorch_icnet, "load", lambda path, **_: Interrupted())
+        patch.setattr(predictor, "open_weights", lambda path, cache, **_: Interrupted())
         result = evaluate()
     assert (result.exit_code, result.stderr) == (130, "icnet-eval: stopped\n")
     whole, left = contents(root / "whole"), contents(root / "results")
@@ -191,11 +192,11 @@ def test_resume_refuses_other_weights(root: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_full_disk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, labels: Any) -> None:
-        raise OSError(28, "No space left on device", str(path))
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("evaluation.outputs.write_label_map", full)
-    assert_failed(evaluate(), "a.png: No space left on device")
+    monkeypatch.setattr("pytorch_icnet.outputs.png.encode", full)
+    assert_failed(evaluate(), "a.png: cannot be written: No space left on device")
 
 
 def test_model_out_of_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,13 +204,13 @@ def test_model_out_of_memory(root: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         def quarter_scores(self, x: torch.Tensor) -> torch.Tensor:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nMore.")
 
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Large())
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: Large())
     assert_failed(evaluate(), "not enough memory on the device: CUDA out of memory.")
 
 
 def test_comparison_with_the_published_figures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Quarter(md5=KNOWN_WEIGHTS[0].md5)
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: model)
     result = evaluate("--json", "r.json")
     published = json.loads((root / "r.json").read_text())["published"]
     assert published["mean_iou"]["published"] == KNOWN_WEIGHTS[0].mean_iou

@@ -6,16 +6,16 @@ import json
 import shutil
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-import pytorch_icnet
 from evaluation.audit.common_errors import MISTAKES
 from evaluation.protocols import PROTOCOLS
+from pytorch_icnet import predictor
 from pytorch_icnet.datasets.palette import CITYSCAPES
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
 from pytorch_icnet.imaging.normalization import IMAGENET
@@ -29,21 +29,20 @@ __all__ = ["root"]  # the fixture
 
 
 class Counting(Quarter):
-    """Counts its forward passes."""
+    """Counts its forward passes, its copies' too."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.shapes: list[tuple[int, ...]] = []
+    shapes: ClassVar[list[tuple[int, ...]]] = []
 
     def quarter_scores(self, x: torch.Tensor) -> torch.Tensor:
-        self.shapes.append(tuple(x.shape[-2:]))
+        Counting.shapes.append(tuple(x.shape[-2:]))
         return super().quarter_scores(x)
 
 
 @pytest.fixture
 def counting(root: Path, monkeypatch: pytest.MonkeyPatch) -> Counting:
+    Counting.shapes.clear()
     model = Counting()
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: model)
     return model
 
 
@@ -184,8 +183,8 @@ def test_other_data_set(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "abcd":
         labels = np.array([7, 9, 20, 33], np.uint8)[np.random.default_rng(ord(name)).integers(0, 4, (32, 64))]
         write_label_map(root / "l" / f"{name}.png", labels)
-    assert_failed(evaluate("--classes", "classes.csv"), "w: scores 19 classes, but --num-classes is 3")
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: Quarter(3))
+    assert_failed(evaluate("--classes", "classes.csv"), "w: scores 19 classes, but the table has 3")
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: Quarter(3))
     result = evaluate("--classes", "classes.csv", "--json", "r.json")
     assert result.exit_code == 0, result.output
     assert "  2           <tree>: 0." in result.stdout
@@ -279,7 +278,7 @@ def test_expected_of_known_weights(root: Path, monkeypatch: pytest.MonkeyPatch) 
     assert_failed(evaluate("--expect"), "nothing is published of these weights")
     assert not (root / "results").exists()
     model = Quarter(md5=KNOWN_WEIGHTS[0].md5)
-    monkeypatch.setattr(pytorch_icnet, "load", lambda path, **_: model)
+    monkeypatch.setattr(predictor, "open_weights", lambda path, cache, **_: model)
     missed = evaluate("--expect")
     assert missed.exit_code == 1
     assert f"expected {KNOWN_WEIGHTS[0].mean_iou}% within 0.1" in missed.stdout

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from evaluation.data.lists import Entry
-from evaluation.outputs import Outputs
 from evaluation.report.server_submission import write_zip
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
@@ -18,6 +17,9 @@ from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.datasets.palette import CITYSCAPES
 from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
+from pytorch_icnet.outputs import Drawing, Outputs
+
+from .test_pipeline import outputs_of
 
 STEMS = ("ulm_000001_000019_leftImg8bit", "bonn_000000_000019")
 
@@ -72,15 +74,15 @@ def test_blend(alpha: float) -> None:
 
 
 def test_palette_of_the_table(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path, palette=plain_table(3).palette)
+    outputs = Outputs(tmp_path, ("labels", "colour"), Drawing(plain_table(3)))
     labels = np.array([[0, 1, 2]], np.uint8)
-    outputs.write("a", labels)
-    assert np.array_equal(read_image(outputs.color("a")), plain_table(3).palette[labels])
-    assert outputs.files("a") == [outputs.gray("a"), outputs.color("a")]
+    outputs.write("a", np.zeros((1, 3, 3), np.uint8), labels)
+    assert np.array_equal(read_image(outputs.path("colour", "a")), plain_table(3).palette[labels])
+    assert outputs.files("a") == [outputs.path("labels", "a"), outputs.path("colour", "a")]
 
 
 def test_sweep_removes_only_what_a_killed_process_left(tmp_path: Path) -> None:
-    outputs = Outputs(tmp_path, features=("mat",), overlay=True)
+    outputs = outputs_of(tmp_path, "overlay", "probabilities")
     kept = []
     for path in [*outputs.files("a"), *outputs.files("b")]:
         with atomic_write(path) as temporary:

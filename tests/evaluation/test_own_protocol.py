@@ -11,9 +11,9 @@ import torch
 from click.testing import CliRunner, Result
 
 from evaluation.cli import main
-from evaluation.options import Options
 from evaluation.protocols import MULTI_SCALE, protocol
 from evaluation.report.published_scores import compare, published
+from evaluation.run.options import Options
 from icnet_common.errors import InputError
 from pytorch_icnet.imaging.normalization import IMAGENET
 from pytorch_icnet.variants.mmseg import MMSegICNet

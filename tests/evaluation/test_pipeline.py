@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,16 +15,17 @@ from scipy.io import loadmat
 from torch import nn
 
 from evaluation.data.lists import Entry
-from evaluation.network import Network, Threads
-from evaluation.outputs import Outputs
-from evaluation.pipeline import STAGES, Scoring, predict
 from evaluation.protocols import Settings, protocol
+from evaluation.run.task import STAGES, Context, EvaluationTask, Scoring
 from icnet_common.errors import InputError
 from pytorch_icnet.card import QUARTER, InputSizes, ModelCard
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.datasets.palette import PALETTE
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
+from pytorch_icnet.outputs import Drawing, Outputs
+from pytorch_icnet.pipeline import Pipeline, Threads, one_thread_each
+from pytorch_icnet.predictor import Predictor
 from pytorch_icnet.weights.provenance import Provenance
 
 from ..nets import seeded
@@ -59,6 +60,7 @@ class Full(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.quarter = Quarter()
+        self.card = replace(self.quarter.card, stride=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return nn.functional.interpolate(
@@ -78,8 +80,20 @@ def entries(tmp_path: Path) -> list[Entry]:
     return found
 
 
-def network_of(model: nn.Module, classes: int = 19) -> Network:
-    return Network(model, torch.device("cpu"), INPUT_SIZE, classes, {})
+def predictor_of(model: nn.Module) -> Predictor:
+    return Predictor(model, repeatable=True)
+
+
+def outputs_of(root: Path, *more: str, alpha: float = 0.5) -> Outputs:
+    """As ``icnet-eval`` has them."""
+    folders = {"labels": "gray", "colour": "color", "probabilities": "feat"}
+    return Outputs(root, ("colour", *more, "labels"), Drawing(alpha=alpha), ("mat", "npz"), folders=folders)
+
+
+def predict(context: Context, entries: list[Entry], threads: Threads) -> list[EvaluationTask]:
+    with one_thread_each():
+        pipeline: Pipeline[EvaluationTask] = Pipeline(threads)
+        return list(pipeline.map(EvaluationTask(index, entry, context) for index, entry in enumerate(entries)))
 
 
 def scoring_of(root: Path) -> Scoring:
@@ -87,13 +101,12 @@ def scoring_of(root: Path) -> Scoring:
     return Scoring((protocol("official", settings),), settings.table, root)
 
 
-def run(model: nn.Module, entries: list[Entry], root: Path, *, classes: int = 19, **options: Any) -> Outputs:
-    outputs = Outputs(root / "out", **options)
-    items = list(enumerate(entries))
-    works = list(predict(network_of(model, classes), items, scoring_of(root), outputs, Threads(1, 2, 2)))
-    assert [work.entry for work in works] == entries
-    assert all(set(work.seconds) == set(STAGES) - {"score"} for work in works)
-    assert all(work.image is None and not work.blobs and not work.logits for work in works), "images are let go"
+def run(model: nn.Module, entries: list[Entry], root: Path, *more: str, alpha: float = 0.5) -> Outputs:
+    outputs = outputs_of(root / "out", *more, alpha=alpha)
+    tasks = predict(Context(predictor_of(model), scoring_of(root), outputs), entries, Threads(1, 2, 2))
+    assert [task.entry for task in tasks] == entries
+    assert all(set(task.seconds) == set(STAGES) - {"score"} for task in tasks)
+    assert all(task.image is None and not task.prepared and not task.scored for task in tasks), "images are let go"
     return outputs
 
 
@@ -111,8 +124,8 @@ def test_files(entries: list[Entry], tmp_path: Path) -> None:
         with torch.inference_mode():
             scores = model.quarter_scores(preprocess(image, INPUT_SIZE))
         expected = postprocess(scores, (image.shape[0], image.shape[1]), full_size=INPUT_SIZE)
-        assert np.array_equal(read_label_map(outputs.gray(entry.stem)), expected)
-        assert np.array_equal(read_image(outputs.color(entry.stem)), PALETTE[expected])
+        assert np.array_equal(read_label_map(outputs.path("labels", entry.stem)), expected)
+        assert np.array_equal(read_image(outputs.path("colour", entry.stem)), PALETTE[expected])
         seen |= set(expected.ravel().tolist())
     assert len(seen) > 3
     assert list(files(outputs.root)) == [f"{kind}/i{n}.png" for kind in ("color", "gray") for n in (1, 2, 3, 4)]
@@ -120,28 +133,32 @@ def test_files(entries: list[Entry], tmp_path: Path) -> None:
 
 def test_features(entries: list[Entry], tmp_path: Path) -> None:
     model = Quarter()
-    outputs = run(model, entries[:2], tmp_path, features=("mat", "npz"))
+    outputs = run(model, entries[:2], tmp_path, "probabilities")
     image = read_image(tmp_path / "i2.png")
     with torch.inference_mode():
         scores = model.quarter_scores(preprocess(image, INPUT_SIZE))
-    data = loadmat(outputs.feature("i2", "mat"))["data"]
+    data = loadmat(outputs.path("probabilities", "i2", "mat"))["data"]
     assert data.dtype == np.float32
     assert np.array_equal(data, probabilities(scores, (30, 70), full_size=INPUT_SIZE))
-    assert np.array_equal(data, np.load(outputs.feature("i2", "npz"))["data"])
-    assert np.array_equal(data.argmax(axis=2), read_label_map(outputs.gray("i2")))
+    assert np.array_equal(data, np.load(outputs.path("probabilities", "i2", "npz"))["data"])
+    assert np.array_equal(data.argmax(axis=2), read_label_map(outputs.path("labels", "i2")))
 
 
 def test_model_without_quarter_scores(entries: list[Entry], tmp_path: Path) -> None:
     maps = []
     for model in (Quarter(), Full()):
         outputs = run(model, entries, tmp_path)
-        maps.append([read_label_map(outputs.gray(entry.stem)) for entry in entries])
+        maps.append([read_label_map(outputs.path("labels", entry.stem)) for entry in entries])
     assert max((one != other).mean() for one, other in zip(*maps, strict=True)) < 1e-3
 
 
 def test_other_number_of_classes(entries: list[Entry], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="scores 19 classes, expected 21"):
-        run(Quarter(), entries, tmp_path, classes=21)
+    with pytest.raises(InputError, match="the network: scores 19 classes, but the table has 21"):
+        Predictor(Quarter(), classes=plain_table(21))
+    wrong = Quarter(21)
+    wrong.card = replace(wrong.card, num_classes=19)
+    with pytest.raises(InputError, match="expected scores of 19 classes"):
+        run(wrong, entries, tmp_path)
 
 
 def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry], tmp_path: Path) -> None:
@@ -149,7 +166,7 @@ def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry]
     (tmp_path / "i3.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError, match=r"i3\.png: the PNG file is cut off"):
         run(Quarter(), entries, tmp_path)
-    outputs = Outputs(tmp_path / "out")
+    outputs = outputs_of(tmp_path / "out")
     names = list(files(outputs.root))
     assert not [name for name in names if "i3" in name or "i4" in name]
     for name in names:
@@ -157,47 +174,42 @@ def test_damaged_image_stops_the_run_and_leaves_whole_files(entries: list[Entry]
 
 
 def test_overlay(entries: list[Entry], tmp_path: Path) -> None:
-    outputs = run(Quarter(), entries[:1], tmp_path, overlay=True, alpha=0.25)
-    image, colour = read_image(tmp_path / "i1.png"), read_image(outputs.color("i1"))
+    outputs = run(Quarter(), entries[:1], tmp_path, "overlay", alpha=0.25)
+    image, colour = read_image(tmp_path / "i1.png"), read_image(outputs.path("colour", "i1"))
     exact = 0.75 * image + 0.25 * colour
-    assert np.abs(read_image(outputs.blended("i1")) - exact).max() <= 0.5
+    assert np.abs(read_image(outputs.path("overlay", "i1")) - exact).max() <= 0.5
 
 
 def test_scores_with_the_label(entries: list[Entry], tmp_path: Path) -> None:
     outputs = run(Quarter(), entries[:2], tmp_path)
-    labels = read_label_map(outputs.gray("i1"))
+    labels = read_label_map(outputs.path("labels", "i1"))
     write_label_map(tmp_path / "l1.png", labels)
     labelled = [dataclasses.replace(entries[0], label="l1.png"), dataclasses.replace(entries[1], label="none.png")]
     noted: list[str] = []
-    works = list(
-        predict(
-            network_of(Quarter()),
-            list(enumerate(labelled)),
-            scoring_of(tmp_path),
-            outputs,
-            Threads(1, 1, 1),
-            lambda work: noted.append(work.entry.image),
-        )
+    context = Context(
+        predictor_of(Quarter()), scoring_of(tmp_path), outputs, lambda task: noted.append(task.entry.image)
     )
+    works = predict(context, labelled, Threads(1, 1, 1))
     assert noted == ["i1.png", "i2.png"]
-    record = works[0].records["official"]
+    record = works[0].score.stats["official"]
     assert record.confusion.diagonal().sum() == record.confusion.sum() == labels.size
     assert works[0].inputs.keys() == {"image", "label"} and works[0].seconds.keys() == set(STAGES)
-    assert works[1].skipped == f"{tmp_path / 'none.png'}: no such label; skipped"
-    assert not works[1].records
+    assert works[1].score.skipped == f"{tmp_path / 'none.png'}: no such label; skipped"
+    assert not works[1].score.stats
 
 
 def test_same_bits_in_any_number_of_threads(entries: list[Entry], tmp_path: Path) -> None:
     """What the net computes for an image does not depend on how many threads torch has, nor on other images."""
     model = seeded()
-    network = Network(model, torch.device("cpu"), (97, 161), 19, {})
+    model.card = replace(model.card, input_size=(97, 161))
+    predictor = Predictor(model, backend="eager", repeatable=True)
     scoring = Scoring((protocol("official", Settings(input_size=(97, 161))),), CITYSCAPES_TABLE, tmp_path)
     digests = []
     before = torch.get_num_threads()
     for torch_threads, threads in ((1, Threads(1, 1, 1)), (2, Threads(1, 1, 1)), (3, Threads(2, 4, 2))):
         torch.set_num_threads(torch_threads)
-        outputs = Outputs(tmp_path / f"out{torch_threads}", features=("npz",))
-        works = list(predict(network, list(enumerate(entries)), scoring, outputs, threads))
+        outputs = outputs_of(tmp_path / f"out{torch_threads}", "probabilities")
+        works = predict(Context(predictor, scoring, outputs), entries, threads)
         digests.append([work.files for work in works])
         assert torch.get_num_threads() == torch_threads
     torch.set_num_threads(before)

@@ -124,6 +124,9 @@ def test_alpha(folder: Path, weights: Path, predictor: Predictor) -> None:
 def test_probabilities(folder: Path, weights: Path, predictor: Predictor) -> None:
     expected = predictor.probabilities(read_image(folder / "i" / "a.png")).transpose(1, 2, 0)
     assert predict(weights, "--probabilities", "i/a.png").exit_code == 0
+    whole = np.load(folder / "out" / "probabilities" / "a.npz")["data"]
+    assert whole.dtype == np.float32 and np.array_equal(whole, expected)
+    assert predict(weights, "--probabilities", "i/a.png", "--float16").exit_code == 0
     half = np.load(folder / "out" / "probabilities" / "a.npz")["data"]
     assert half.dtype == np.float16 and np.array_equal(half, expected.astype(np.float16))
     assert predict(weights, "i/a.png", "--probabilities", "mat", "--save", "labels").exit_code == 0
@@ -147,7 +150,7 @@ def test_sliding_window(folder: Path, weights: Path, predictor: Predictor) -> No
         assert np.array_equal(found, predictor.sliding_labels(image, (40, 48), 0.5))
     assert not np.array_equal(found, predictor.labels(image))
     probabilities = np.load(folder / "out" / "probabilities" / "a.npz")["data"]
-    expected = predictor.sliding(image, (40, 48), 0.5).transpose(1, 2, 0).astype(np.float16)
+    expected = predictor.sliding(image, (40, 48), 0.5).transpose(1, 2, 0)
     assert np.array_equal(probabilities, expected)
     assert predict(weights, "i/a.png", "--sliding-window", *map(str, SIZE)).exit_code == 0
     assert np.array_equal(read_label_map(folder / "out" / "labels" / "a.png"), predictor.labels(image))
@@ -182,7 +185,7 @@ def test_table_of_classes(folder: Path, weights: Path, predictor: Predictor) -> 
     )
     (folder / "classes.csv").write_text("\n".join(["name,colour", *rows[:5]]) + "\n")
     result = predict(weights, "i/a.png", "--classes", "classes.csv")
-    assert_failed(result, "the network scores 19 classes, but the table has 5")
+    assert_failed(result, "narrow.pt: scores 19 classes, but the table has 5")
 
 
 def turned(path: Path, orientation: int) -> None:

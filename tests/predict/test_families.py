@@ -152,7 +152,7 @@ def test_published_files_as_their_authors_predict(
 
 @pytest.mark.parametrize("name", ["mmseg", "liminn"])
 def test_an_input_size_without_effect_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=f"without meaning for the rule '{name}'"):
+    with pytest.raises(InputError, match=f"without meaning for the recipe '{name}'"):
         Predictor(Coarse(name, IMAGENET), input_size=(64, 64))
     Predictor(Coarse("semseg", UNIT_BGR), input_size=(64, 64))
 

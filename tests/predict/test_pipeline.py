@@ -14,9 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from icnet_common.errors import InputError
-from pytorch_icnet.outputs import Outputs
-from pytorch_icnet.pipeline import Method, Work, run
+from pytorch_icnet.outputs import Drawing
+from pytorch_icnet.pipeline import Threads
 from pytorch_icnet.predict.clip import Clip
+from pytorch_icnet.predict.job import FrameTask, Method, run
+from pytorch_icnet.predict.outputs import SourceOutputs
 from pytorch_icnet.predict.sources import Frame, Video
 
 from .clips import images, number_of, numbered
@@ -24,6 +26,8 @@ from .clips import images, number_of, numbered
 Bytes = NDArray[np.uint8]
 
 CLIP = Clip(Fraction(10), Fraction(1, 10))
+
+THREADS = Threads(1, 1, 1)
 
 PATIENCE = 20
 """Seconds after which what is waited for never happens."""
@@ -44,7 +48,7 @@ class Steps:
         self._forward(number)
         return number
 
-    def labels_of(self, number: int) -> Bytes:
+    def finish(self, number: int) -> Bytes:
         self._finish(number)
         return np.full(numbered(0).shape[:2], number % 19, np.uint8)
 
@@ -73,9 +77,9 @@ def test_stages_overlap(tmp_path: Path) -> None:
     def finish(number: int) -> None:
         assert number + 1 == count or scored[number + 1].wait(PATIENCE)
 
-    outputs = Outputs(tmp_path, ("overlay",))
+    outputs = SourceOutputs(tmp_path, ("overlay",))
     clip = frames(count, lambda number: decoded[number].set())
-    found = [work.frame.number for work in run(clip, method(Steps(forward, finish)), outputs)]
+    found = [work.frame.number for work in run(clip, method(Steps(forward, finish)), outputs, THREADS)]
     assert found == list(range(count))
 
 
@@ -88,7 +92,7 @@ def test_few_frames_are_on_their_way(tmp_path: Path) -> None:
         if number >= 3:
             gate.wait(PATIENCE)
 
-    works = run(clip, method(Steps(forward)), Outputs(tmp_path))
+    works = run(clip, method(Steps(forward)), SourceOutputs(tmp_path), THREADS)
     assert next(works).frame.number == 0
     before = -1
     while len(taken) != before:  # until nothing moves any more
@@ -105,8 +109,10 @@ def test_an_error_leaves_what_was_before_it(tmp_path: Path) -> None:
         if number == 6:
             raise InputError("the disk is full")
 
-    works = run(frames(50), method(Steps(finish=finish)), Outputs(tmp_path, ("overlay",), alpha=0.2))
-    done: list[Work] = []
+    works = run(
+        frames(50), method(Steps(finish=finish)), SourceOutputs(tmp_path, ("overlay",), Drawing(alpha=0.2)), THREADS
+    )
+    done: list[FrameTask] = []
     with pytest.raises(InputError, match="the disk is full"):
         done.extend(works)
     found = [number_of(image) for image in images(tmp_path / "overlay" / "clip.mp4")]
@@ -121,5 +127,5 @@ def test_frames_that_cannot_be_read_are_handed_on(tmp_path: Path) -> None:
         for frame in frames(4):
             yield Frame(frame.source, frame.number, broken, clip=CLIP) if frame.number == 1 else frame
 
-    errors = [work.error for work in run(some(), method(Steps()), Outputs(tmp_path, ("overlay",)))]
+    errors = [work.error for work in run(some(), method(Steps()), SourceOutputs(tmp_path, ("overlay",)), THREADS)]
     assert [str(error) if error else None for error in errors] == [None, "clip.png: damaged", None, None]

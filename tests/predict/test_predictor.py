@@ -73,7 +73,7 @@ def test_native_feeds_each_image_at_the_next_legal_size(net: ICNet) -> None:
     native = Predictor(net, native=True, backend="eager")
     for height, width in ((60, 100), (33, 65), (120, 40)):
         image = photo(height, width)
-        (view, blob), *others = native.prepare(image).blobs
+        (view, blob), *others = native.prepare(image).blobs.items()
         assert not others and view.size == tuple(blob.shape[2:]) == SIZES.fit((height, width))
         scores = quarter(net, image, view.size)
         full = (4 * scores.shape[-2] - 3, 4 * scores.shape[-1] - 3)
@@ -104,7 +104,8 @@ def test_native_refuses_what_is_too_large_for_one_pass(net: ICNet, monkeypatch: 
         native.labels(photo(90, 100))
 
 
-def test_engines_are_kept_for_the_sizes_used_last(net: ICNet) -> None:
+def test_engines_are_kept_for_the_sizes_used_last(net: ICNet, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor_module, "ENGINES", 4)
     native = Predictor(net, native=True, backend="eager")
     sizes = [(33, 32 * k + 1) for k in range(1, 6)]
     engines = [native.engine(size) for size in sizes]

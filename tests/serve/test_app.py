@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.serve.app import create_app
 from pytorch_icnet.serve.settings import Settings
+from pytorch_icnet.serve.work import Answer
 from pytorch_icnet.serve.worker import Busy, Worker
 from pytorch_icnet.supervisely.modes import DeployedModel
 
@@ -137,27 +138,28 @@ def test_no_memory_is_no_crash(predictor: Gated, monkeypatch: pytest.MonkeyPatch
                 raise error
 
             with monkeypatch.context() as patch:
-                patch.setattr(predictor, "labels_of", fail)
+                patch.setattr(predictor, "finish", fail)
                 assert client.post("/predict", content=BODY, headers=PNG).status_code == 503
         assert client.post("/predict", content=BODY, headers=PNG).status_code == 200
 
 
-class Adding:
-    """Work that says in which batch it was done."""
+class Adding(Answer):
+    """A task that adds one."""
 
     def __init__(self, value: int, fails: bool = False) -> None:
+        super().__init__(b"", 0)
         self.value, self.fails = value, fails
 
-    def prepare(self) -> int:
-        return self.value
+    def prepare(self) -> None:
+        self.prepared = self.value
 
-    def compute(self, prepared: int) -> int:
+    def forward(self) -> None:
         if self.fails:
             raise ValueError("wrong")
-        return prepared + 1
+        self.computed = self.prepared + 1
 
-    def finish(self, computed: int) -> bytes:
-        return str(computed).encode()
+    def finish(self) -> None:
+        self.body = str(self.computed).encode()
 
 
 class Blocking(Adding):
@@ -165,10 +167,10 @@ class Blocking(Adding):
         super().__init__(0)
         self.begun, self.go = threading.Event(), threading.Event()
 
-    def compute(self, prepared: int) -> int:
+    def forward(self) -> None:
         self.begun.set()
         assert self.go.wait(30)
-        return prepared
+        self.computed = self.prepared
 
 
 def test_what_waits_is_taken_in_batches() -> None:

@@ -295,4 +295,4 @@ def test_the_plugins_net_takes_its_weights(tmp_path: Path) -> None:
         recipe_for(without, 4, changes=["model.batch_norm=none"])
     checkpoint = PluginCheckpoint(tmp_path / "c", {"input_size": full["input_size"]}, (), {"a": 1})
     write_checkpoint_folder(checkpoint, state)
-    assert isinstance(read_checkpoint_folder(tmp_path / "c").module(), SemSegICNet)
+    assert isinstance(read_checkpoint_folder(tmp_path / "c").model().predictor.module, SemSegICNet)

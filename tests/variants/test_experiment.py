@@ -14,10 +14,10 @@ from torch import nn
 
 from converter.cli import main as convert
 from evaluation.cli import main as evaluate
-from evaluation.network import open_network
 from evaluation.protocols import ModelInput
 from pytorch_icnet.imaging.images import read_label_map
 from pytorch_icnet.imaging.normalization import CAFFE
+from pytorch_icnet.predictor import Predictor, Prepared
 from pytorch_icnet.variants.semseg import SemSegICNet
 from training.data import source_of
 from training.scenes import write_scenes
@@ -68,12 +68,12 @@ def test_the_stride_experiment(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_network_of_its_own_protocol(folder: Path) -> None:
-    network = open_network(folder / "semseg.pkl", torch.device("cpu"), backend="eager")
-    assert (network.protocol, network.spec.pixels, network.spec.input_size) == ("semseg", CAFFE, (1025, 2049))
+    network = Predictor(folder / "semseg.pkl", backend="eager")
+    assert (network.card.protocol, network.spec.pixels, network.spec.input_size) == ("semseg", CAFFE, (1025, 2049))
     assert network.spec.fit((64, 128)) == (1025, 2049) and network.spec.fit((1026, 2049)) == (1057, 2049)
     size = (1025, 2049)
     view = ModelInput(size, "opencv", CAFFE)
-    logits = network.logits(torch.zeros(1, 3, *size), view)
+    logits = network.forward(Prepared(size, {view: torch.zeros(1, 3, *size)})).logits[view]
     assert logits.quarter and logits.full_size == size
     with torch.no_grad():
         assert torch.allclose(logits.full(), network.module(torch.zeros(1, 3, *size))[0], atol=1e-4)

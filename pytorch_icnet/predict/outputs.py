@@ -1,0 +1,133 @@
+"""What prediction makes of its sources: an image's files, and a video's videos and folders of files."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+import numpy as np
+import numpy.typing as npt
+
+from icnet_common.errors import InputError
+from icnet_common.files import atomic_write
+
+from ..outputs import Drawing, Outputs
+from .sources import Frame, Source
+from .video_files import Picture, Writer, create_video
+
+Bytes = npt.NDArray[np.uint8]
+
+PICTURES = ("colour", "overlay", "side-by-side")
+"""Of videos these are videos; the other kinds are a folder of files, a file per frame."""
+
+
+@dataclass(frozen=True)
+class SourceOutputs:
+    """Which files, and where.
+
+    Attributes:
+        root: the folder of everything.
+        kinds: of :data:`pytorch_icnet.outputs.KINDS`; None: labels, colour and overlay of images, colour and overlay of
+            videos.
+        drawing: colours and ids.
+        probability_file: one of :data:`pytorch_icnet.outputs.PROBABILITY_FILES`; None: no probabilities.
+        float16: see :class:`pytorch_icnet.outputs.Outputs`.
+    """
+
+    root: Path
+    kinds: tuple[str, ...] | None = None
+    drawing: Drawing = field(default_factory=Drawing)
+    probability_file: str | None = None
+    float16: bool = False
+
+    def of(self, source: Source) -> Outputs:
+        """The files of an image, or of each frame of a video."""
+        kinds = tuple(kind for kind in self._kinds(source) if not (source.is_video and kind in PICTURES))
+        return Outputs(self.root, kinds, self.drawing, (self.probability_file or "npz",), self.float16)
+
+    def pictures(self, source: Source) -> tuple[str, ...]:
+        """The kinds of pictures that are made into videos; none of an image."""
+        return tuple(kind for kind in self._kinds(source) if source.is_video and kind in PICTURES)
+
+    def name(self, frame: Frame) -> PurePath:
+        """What the files of an image, or of a frame of a video, are called."""
+        name = frame.source.name
+        return name / f"{frame.number:06d}" if frame.source.is_video else name
+
+    def video(self, kind: str, source: Source) -> Path:
+        """The video of a kind of pictures."""
+        return self.root / kind / f"{source.name}.mp4"
+
+    def files(self, source: Source) -> list[Path]:
+        """Everything that is made of a source: files, and folders of a video's frames."""
+        if not source.is_video:
+            return self.of(source).files(source.name)
+        pictures = self.pictures(source)
+        kinds = self._kinds(source)
+        return [self.video(kind, source) if kind in pictures else self.root / kind / source.name for kind in kinds]
+
+    def refuse_overwriting(self, sources: Sequence[Source]) -> None:
+        """Raise InputError where a result would replace a source."""
+        given = {Path(source.label).resolve(): source for source in sources}
+        for path in (path.resolve() for source in sources for path in self.files(source)):
+            if path in given and path.is_file():
+                raise InputError(f"{given[path].label}: would be replaced by a result; give another --output")
+
+    def _kinds(self, source: Source) -> tuple[str, ...]:
+        chosen = self.kinds or (("colour", "overlay") if source.is_video else ("labels", "colour", "overlay"))
+        wanted = [kind for kind in chosen if kind != "probabilities"]
+        return (*wanted, "probabilities") if self.probability_file else tuple(wanted)
+
+
+class Videos:
+    """Writes the pictures of one video after the other, frame by frame in order."""
+
+    def __init__(self, outputs: SourceOutputs) -> None:
+        self._outputs = outputs
+        self._source: Source | None = None
+        self._open: list[_Video] = []
+
+    def write(self, frame: Frame, pictures: Mapping[str, Bytes]) -> None:
+        """Add the pictures of a frame, by kind. Those of another source begin its videos, and end the last one's."""
+        if frame.source is not self._source:
+            self.close()
+            self._source = frame.source
+        if not self._open:
+            for kind, picture in pictures.items():
+                size = (picture.shape[0], picture.shape[1])
+                self._open.append(_Video(kind, self._outputs.video(kind, frame.source), frame, size))
+        for video in self._open:
+            image = pictures[video.kind]
+            if image.shape[:2] != video.size:
+                height, width = video.size
+                raise InputError(
+                    f"{frame.source.label}: frame {frame.number} is {image.shape[1]}x{image.shape[0]}, those before it "
+                    f"{width}x{height}; a video has one size"
+                )
+            video.writer.write(Picture(image, frame.time, frame.duration))
+
+    def close(self) -> None:
+        """Finish what is open: it can then be played, though the source may have gone on."""
+        self._source, videos, self._open = None, self._open, []
+        with contextlib.ExitStack() as stack:
+            for video in videos:
+                stack.callback(video.close)
+
+
+class _Video:
+    """A video that is being written, under a temporary name until it is closed."""
+
+    def __init__(self, kind: str, path: Path, first: Frame, size: tuple[int, int]) -> None:
+        assert first.clip is not None
+        self.kind, self.size = kind, size
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_write(path))
+            self.writer: Writer = create_video(temporary, size, first.clip)
+            stack.callback(self.writer.close)
+            self._files = stack.pop_all()
+
+    def close(self) -> None:
+        """Finish it, and give it its name."""
+        self._files.close()
