@@ -13,14 +13,31 @@ import numpy.typing as npt
 from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
 
 from .camera import PinholeCamera
-from .colours import Colour, scaled
 
 Vector = tuple[float, float, float]
+Colour = tuple[float, float, float]
+"""Red, green, blue; 0 to 255."""
 
 TRAIN_IDS = {item.name: index for index, item in enumerate(CITYSCAPES)}
 
 _SHIFT = 4
+"""Bits after the point in the coordinates that OpenCV takes."""
 _FURTHEST_PIXEL = 1e6
+
+
+def chosen(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
+    """One of the colours."""
+    return colours[int(rng.integers(len(colours)))]
+
+
+def varied(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
+    """One of the colours, up to 15 % darker or brighter."""
+    return scaled(chosen(rng, colours), float(rng.uniform(0.85, 1.15)))
+
+
+def scaled(colour: Colour, factor: float) -> Colour:
+    """A colour made darker (below 1) or brighter."""
+    return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
 @dataclass(frozen=True)
@@ -90,13 +107,11 @@ class Canvas:
 
     def mark(self, points: npt.ArrayLike) -> None:
         """Give a polygon (corners, 3) of the world to the object without painting it: what shows between bars."""
-        fixed = np.round(self.camera.project(points).clip(-_FURTHEST_PIXEL, _FURTHEST_PIXEL) * (1 << _SHIFT))
-        cv2.fillPoly(self.objects, [fixed.astype(np.int32)], self._object, cv2.LINE_8, _SHIFT)
+        cv2.fillPoly(self.objects, [_fixed(self.camera.project(points))], self._object, cv2.LINE_8, _SHIFT)
 
     def flat(self, points: npt.ArrayLike, colour: Colour, *, marked: bool = True) -> None:
         """Fill polygons (..., corners, 2) of the picture, in pixels; the colour is painted as it is."""
-        corners = np.clip(np.asarray(points, np.float64), -_FURTHEST_PIXEL, _FURTHEST_PIXEL)
-        fixed = np.round(corners * (1 << _SHIFT)).astype(np.int32)
+        fixed = _fixed(np.asarray(points, np.float64))
         shapes = list(fixed.reshape(-1, *fixed.shape[-2:]))
         cv2.fillPoly(self.rgb, shapes, colour, cv2.LINE_AA, _SHIFT)
         if marked:
@@ -140,8 +155,7 @@ class Canvas:
         if right - left < 2 or bottom - top < 2:
             return
         mask = np.zeros((bottom - top, right - left), np.uint8)
-        fixed = np.round((corners - (left, top)).clip(-_FURTHEST_PIXEL, _FURTHEST_PIXEL) * (1 << _SHIFT))
-        cv2.fillPoly(mask, [fixed.astype(np.int32)], round(255 * strength), cv2.LINE_AA, _SHIFT)
+        cv2.fillPoly(mask, [_fixed(corners - (left, top))], round(255 * strength), cv2.LINE_AA, _SHIFT)
         mask = cv2.blur(mask, (2 * soft + 1, 2 * soft + 1))
         region = self.rgb[top:bottom, left:right]
         region[:] = (region.astype(np.uint16) * (256 - mask.astype(np.uint16))[..., None]) >> 8
@@ -164,3 +178,8 @@ class Canvas:
         countable = other >= TRAIN_IDS["person"]
         label[(in_front != self.objects) & ((other != label) | countable)] = IGNORED
         return label
+
+
+def _fixed(pixels: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    """Coordinates with :data:`_SHIFT` bits after the point."""
+    return np.asarray(np.round(pixels.clip(-_FURTHEST_PIXEL, _FURTHEST_PIXEL) * (1 << _SHIFT)), np.int32)

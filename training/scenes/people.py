@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from .camera import Pose
-from .canvas import Canvas, Vector
-from .colours import Colour, chosen, scaled
+from .canvas import Canvas, Colour, Vector, chosen, scaled
 
 SKIN: tuple[Colour, ...] = ((224, 178, 148), (198, 148, 116), (150, 104, 78), (96, 66, 50))
 CLOTHES: tuple[Colour, ...] = (

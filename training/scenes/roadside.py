@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .camera import Pose
-from .canvas import Canvas
-from .colours import Colour, scaled, varied
+from .canvas import Canvas, Colour, scaled, varied
 from .solid import Prism, rectangle
 
 PLASTER: tuple[Colour, ...] = (

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .camera import Pose
-from .canvas import Canvas
-from .colours import Colour
+from .canvas import Canvas, Colour
 
 Point = tuple[float, float]
 """z (metres ahead of the frame's origin) and y (metres up)."""
@@ -64,6 +63,11 @@ class Prism:
         length = math.hypot(z1 - z0, y1 - y0)
         normal = self.frame.direction((0.0, (z1 - z0) / length, -(y1 - y0) / length))
         self._paint(corners, colour, normal, marked)
+
+    def both(self, edge: int, inner: float, outer: float, along: Point, colour: Colour) -> None:
+        """Paint a part of the face over an edge twice, left and right of the middle; see :meth:`strip`."""
+        self.strip(edge, (-outer, -inner), along, colour)
+        self.strip(edge, (inner, outer), along, colour)
 
     def side(self, points: Sequence[Point], colour: Colour, *, marked: bool = False) -> None:
         """Paint a polygon on the side that can be seen, if one can."""

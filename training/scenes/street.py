@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,9 +14,6 @@ from . import furniture, people, roadside, vehicles
 from .camera import Pose
 from .canvas import Canvas
 from .ground import FAR, KERB, Street, grass, ground, horizon, plan, rails, sky
-
-Item = tuple[float, Callable[[], None]]
-"""Its distance in metres, and what paints it."""
 
 
 def paint(canvas: Canvas, rng: np.random.Generator, overcast: float) -> None:
@@ -32,12 +30,13 @@ def paint(canvas: Canvas, rng: np.random.Generator, overcast: float) -> None:
         _roadside(canvas, rng, street, side)
     if rng.random() < 1 - overcast:
         _house_shadow(canvas, street)
-
-    items = _pavements(canvas, rng, street) + _parked(canvas, rng, street) + _crossing(canvas, rng, street)
+    things = _Things(canvas, rng, street)
+    things.on_pavements()
+    things.parked()
+    things.crossing()
     for lane in street.lanes:
-        items += _traffic(canvas, rng, lane.x, lane.heading, tram=tram and lane == track)
-    for _, paint_item in sorted(items, key=lambda item: -item[0]):
-        paint_item()
+        things.traffic(lane.x, lane.heading, tram=tram and lane == track)
+    things.paint()
 
 
 def _roadside(canvas: Canvas, rng: np.random.Generator, street: Street, side: int) -> None:
@@ -98,129 +97,120 @@ def _house_shadow(canvas: Canvas, street: Street) -> None:
         canvas.shadow([(front, KERB, near), (front, KERB, far), (reach, 0, far), (reach, 0, near)], 0.38)
 
 
-def _pavements(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
-    """People, bicycles and posts on both pavements, trees at the kerbs."""
-    items: list[Item] = []
-    for kerb, front in ((street.left, street.fronts[0]), (street.right, street.fronts[1])):
-        side = 1 if kerb > 0 else -1
-        edge = kerb + side * 0.55
-        step = float(rng.uniform(11, 22))
-        kinds = (furniture.lamp, furniture.sign, furniture.traffic_light, furniture.sign)
-        for z in np.arange(float(rng.uniform(7, 14)), 120, step).tolist():
-            items.append((z, partial(kinds[int(rng.integers(4))], canvas, rng, edge, z, KERB)))
-        if street.junction:
-            z = street.junction[0] - 1.5
-            items.append((z, partial(furniture.traffic_light, canvas, rng, edge, z, KERB)))
-        if rng.random() < 0.4:
-            start = float(rng.uniform(6, 16))
-            for z in np.arange(start, start + 16, 2.2).tolist():
-                items.append((z, partial(furniture.bollard, canvas, rng, kerb + side * 0.3, z, KERB)))
-        if rng.random() < 0.4 and abs(front - kerb) > 3:
-            for z in np.arange(float(rng.uniform(9, 20)), 130, float(rng.uniform(8, 14))).tolist():
-                items.append((z, partial(roadside.tree, canvas, rng, kerb + side * 1.0, z, KERB)))
-        if rng.random() < 0.35:
-            near = float(rng.uniform(5, 20))
-            strip = sorted((kerb + side * 0.3, kerb + side * 1.3))
-            items.append(
-                (FAR, partial(grass, canvas, rng, strip[0], strip[1], near, near + float(rng.uniform(10, 40))))
-            )
-        for _ in range(int(rng.integers(3, 9))):
-            items.append(_somebody(canvas, rng, kerb + side * 0.7, front - side * 0.6, float(rng.uniform(6, 36)), KERB))
-        for _ in range(int(rng.integers(0, 4))):
-            thing = people.bicycle if rng.random() < 0.6 else people.motorcycle
-            frame = Pose(kerb + side * float(rng.uniform(0.5, 1.3)), float(rng.uniform(6, 24)), _sideways(rng), KERB)
-            items.append((frame.z, partial(thing, canvas, rng, frame)))
-    return items
+class _Things:
+    """What stands and moves on a street, drawn at random; painted from far to near."""
 
+    def __init__(self, canvas: Canvas, rng: np.random.Generator, street: Street) -> None:
+        self.canvas, self.rng, self.street = canvas, rng, street
+        self.items: list[tuple[float, Callable[[], None]]] = []
 
-def _parked(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
-    """Cars, and now and then a truck or motorcycles, in the parking strips."""
-    items: list[Item] = []
-    for x, parked, heading in (
-        (street.left + 1.15, street.parking[0], -1),
-        (street.right - 1.15, street.parking[1], 1),
-    ):
-        z = float(rng.uniform(5, 9))
-        while parked and z < 100:
-            chance = float(rng.random())
-            length = 5.6
-            if chance < 0.5:
-                items.append(_vehicle(canvas, rng, vehicles.car, x, z, heading, 4.6))
-            elif chance < 0.57:
-                length = 9.8
-                items.append(_vehicle(canvas, rng, vehicles.truck, x, z, heading, 9.0))
-            elif chance < 0.68:
-                frame = Pose(x, z + 1, _sideways(rng))
-                items.append((frame.z, partial(people.motorcycle, canvas, rng, frame)))
-            z += length + float(rng.uniform(0.3, 2.0))
-            if street.junction and street.junction[0] - 8 < z + length and z < street.junction[1] + 2:
-                z = street.junction[1] + 3
-    return items
+    def paint(self) -> None:
+        for _, paint_item in sorted(self.items, key=lambda item: -item[0]):
+            paint_item()
 
+    def add(self, z: float, thing: Callable[..., None], *where: Any) -> None:
+        """Something ``z`` metres away."""
+        self.items.append((z, partial(thing, self.canvas, self.rng, *where)))
 
-def _traffic(canvas: Canvas, rng: np.random.Generator, x: float, heading: int, *, tram: bool) -> list[Item]:
-    """What drives in a lane."""
-    items: list[Item] = []
-    z = float(rng.uniform(9, 30)) if abs(x) < 1 else float(rng.uniform(6, 30))
-    if tram:
-        items.append(_vehicle(canvas, rng, vehicles.train, x, z, heading, 25.5))
-        z += 40
-    kinds: tuple[tuple[float, Callable[..., None], float], ...] = (
-        (0.42, vehicles.car, 4.6), (0.51, vehicles.truck, 9.0), (0.60, vehicles.bus, 12.5),
-        (0.80, people.cyclist, 1.8), (1.0, people.motorcyclist, 2.1),
-    )  # fmt: skip
-    while z < 130:
-        chance = float(rng.random())
-        _, thing, length = next(kind for kind in kinds if chance < kind[0])
-        aside = float(rng.uniform(-0.9, 0.9)) if length < 3 else float(rng.uniform(-0.2, 0.2))
-        items.append(_vehicle(canvas, rng, thing, x + aside, z, heading, length))
-        z += length + float(rng.uniform(5, 30))
-    return items
+    def uniform(self, low: float, high: float) -> float:
+        return float(self.rng.uniform(low, high))
 
+    def somebody(self, low: float, high: float, z: float, y: float) -> None:
+        x = self.uniform(min(low, high), max(low, high))
+        self.add(z, people.person, Pose(x, z, self.uniform(-math.pi, math.pi), y))
 
-def _crossing(canvas: Canvas, rng: np.random.Generator, street: Street) -> list[Item]:
-    """People and cyclists who cross the road, most of them on the zebra crossing; traffic on the road that crosses."""
-    items: list[Item] = []
-    for _ in range(int(rng.integers(0, 5)) if street.crossing else int(rng.integers(0, 2))):
-        z = (street.crossing or float(rng.uniform(9, 30))) + float(rng.uniform(0.3, 2.7))
-        if rng.random() < 0.7:
-            items.append(_somebody(canvas, rng, street.left, street.right, z, 0.0))
-        else:
-            frame = Pose(float(rng.uniform(street.left, street.right)), z, _sideways(rng))
-            items.append((z, partial(people.cyclist, canvas, rng, frame)))
-    if street.junction and rng.random() < 0.5:
-        thing = (vehicles.car, vehicles.bus, vehicles.truck)[int(rng.integers(3))]
-        turned = 1 if rng.random() < 0.5 else -1
-        middle = sum(street.junction) / 2 - turned * 2
-        x = float(rng.uniform(street.left - 10, street.right + 6))
-        items.append((middle, partial(thing, canvas, rng, Pose(x, middle, turned * math.pi / 2))))
-    return items
+    def vehicle(self, thing: Callable[..., None], x: float, z: float, heading: int, length: float) -> None:
+        """A vehicle whose end nearest to the camera is z metres away."""
+        yaw = (0.0 if heading > 0 else math.pi) + self.uniform(-0.03, 0.03)
+        self.add(z, thing, Pose(x, z if heading > 0 else z + length, yaw))
 
+    def sideways(self) -> float:
+        """A heading more or less across the street."""
+        return (1 if self.rng.random() < 0.5 else -1) * self.uniform(0.8, 2.2)
 
-def _vehicle(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    thing: Callable[..., None],
-    x: float,
-    z: float,
-    heading: int,
-    length: float,
-) -> Item:
-    """A vehicle whose end nearest to the camera is z metres away."""
-    frame = Pose(
-        x, z if heading > 0 else z + length, (0.0 if heading > 0 else math.pi) + float(rng.uniform(-0.03, 0.03))
-    )
-    return z, partial(thing, canvas, rng, frame)
+    def on_pavements(self) -> None:
+        """People, bicycles and posts on both pavements, trees at the kerbs."""
+        rng, junction = self.rng, self.street.junction
+        for kerb, front in ((self.street.left, self.street.fronts[0]), (self.street.right, self.street.fronts[1])):
+            side = 1 if kerb > 0 else -1
+            edge = kerb + side * 0.55
+            step = self.uniform(11, 22)
+            kinds = (furniture.lamp, furniture.sign, furniture.traffic_light, furniture.sign)
+            for z in np.arange(self.uniform(7, 14), 120, step).tolist():
+                self.add(z, kinds[int(rng.integers(4))], edge, z, KERB)
+            if junction:
+                self.add(junction[0] - 1.5, furniture.traffic_light, edge, junction[0] - 1.5, KERB)
+            if rng.random() < 0.4:
+                start = self.uniform(6, 16)
+                for z in np.arange(start, start + 16, 2.2).tolist():
+                    self.add(z, furniture.bollard, kerb + side * 0.3, z, KERB)
+            if rng.random() < 0.4 and abs(front - kerb) > 3:
+                for z in np.arange(self.uniform(9, 20), 130, self.uniform(8, 14)).tolist():
+                    self.add(z, roadside.tree, kerb + side * 1.0, z, KERB)
+            if rng.random() < 0.35:
+                near = self.uniform(5, 20)
+                strip = sorted((kerb + side * 0.3, kerb + side * 1.3))
+                self.add(FAR, grass, *strip, near, near + self.uniform(10, 40))
+            for _ in range(int(rng.integers(3, 9))):
+                self.somebody(kerb + side * 0.7, front - side * 0.6, self.uniform(6, 36), KERB)
+            for _ in range(int(rng.integers(0, 4))):
+                thing = people.bicycle if rng.random() < 0.6 else people.motorcycle
+                pose = Pose(kerb + side * self.uniform(0.5, 1.3), self.uniform(6, 24), self.sideways(), KERB)
+                self.add(pose.z, thing, pose)
 
+    def parked(self) -> None:
+        """Cars, and now and then a truck or motorcycles, in the parking strips."""
+        street, junction = self.street, self.street.junction
+        for x, parked, heading in (
+            (street.left + 1.15, street.parking[0], -1),
+            (street.right - 1.15, street.parking[1], 1),
+        ):
+            z = self.uniform(5, 9)
+            while parked and z < 100:
+                chance = float(self.rng.random())
+                length = 9.8 if 0.5 <= chance < 0.57 else 5.6
+                if chance < 0.5:
+                    self.vehicle(vehicles.car, x, z, heading, 4.6)
+                elif chance < 0.57:
+                    self.vehicle(vehicles.truck, x, z, heading, 9.0)
+                elif chance < 0.68:
+                    self.add(z + 1, people.motorcycle, Pose(x, z + 1, self.sideways()))
+                z += length + self.uniform(0.3, 2.0)
+                if junction and junction[0] - 8 < z + length and z < junction[1] + 2:
+                    z = junction[1] + 3
 
-def _somebody(canvas: Canvas, rng: np.random.Generator, low: float, high: float, z: float, y: float) -> Item:
-    frame = Pose(float(rng.uniform(min(low, high), max(low, high))), z, float(rng.uniform(-math.pi, math.pi)), y)
-    return z, partial(people.person, canvas, rng, frame)
+    def traffic(self, x: float, heading: int, *, tram: bool) -> None:
+        """What drives in a lane."""
+        z = self.uniform(9 if abs(x) < 1 else 6, 30)
+        if tram:
+            self.vehicle(vehicles.train, x, z, heading, 25.5)
+            z += 40
+        kinds: tuple[tuple[float, Callable[..., None], float], ...] = (
+            (0.42, vehicles.car, 4.6), (0.51, vehicles.truck, 9.0), (0.60, vehicles.bus, 12.5),
+            (0.80, people.cyclist, 1.8), (1.0, people.motorcyclist, 2.1),
+        )  # fmt: skip
+        while z < 130:
+            chance = float(self.rng.random())
+            _, thing, length = next(kind for kind in kinds if chance < kind[0])
+            aside = 0.9 if length < 3 else 0.2
+            self.vehicle(thing, x + self.uniform(-aside, aside), z, heading, length)
+            z += length + self.uniform(5, 30)
 
-
-def _sideways(rng: np.random.Generator) -> float:
-    """A heading more or less across the street."""
-    return (1 if rng.random() < 0.5 else -1) * float(rng.uniform(0.8, 2.2))
+    def crossing(self) -> None:
+        """People and cyclists who cross the road, most on the zebra crossing; traffic on the road that crosses."""
+        street, rng = self.street, self.rng
+        for _ in range(int(rng.integers(0, 5 if street.crossing else 2))):
+            z = (street.crossing or self.uniform(9, 30)) + self.uniform(0.3, 2.7)
+            if rng.random() < 0.7:
+                self.somebody(street.left, street.right, z, 0.0)
+            else:
+                self.add(z, people.cyclist, Pose(self.uniform(street.left, street.right), z, self.sideways()))
+        if street.junction and rng.random() < 0.5:
+            thing = (vehicles.car, vehicles.bus, vehicles.truck)[int(rng.integers(3))]
+            turned = 1 if rng.random() < 0.5 else -1
+            middle = sum(street.junction) / 2 - turned * 2
+            x = self.uniform(street.left - 10, street.right + 6)
+            self.add(middle, thing, Pose(x, middle, turned * math.pi / 2))
 
 
 def _around(gap: tuple[float, float] | None, near: float, far: float) -> list[tuple[float, float]]:

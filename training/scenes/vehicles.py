@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .camera import Pose
-from .canvas import Canvas
-from .colours import Colour, scaled, varied
+from .canvas import Canvas, Colour, scaled, varied
 from .solid import Point, Prism, rectangle, wheel
 
 GLASS: Colour = (42, 50, 58)
@@ -65,9 +64,8 @@ def car(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     body.strip(7, (-0.5, 0.5), (0.1, 0.95), TYRE)
     body.strip(8, (-0.9, 0.9), (0.3, 0.9), scaled(colour, DARK))
     body.strip(8, (-0.25, 0.25), (0.1, 0.7), PLATE)
-    for sign in (-1, 1):
-        body.strip(1, _ordered(sign * 0.68, sign * 0.97), (0.45, 0.95), TAIL_LIGHT)
-        body.strip(7, _ordered(sign * 0.6, sign * 0.96), (0.1, 0.7), HEAD_LIGHT)
+    body.both(1, 0.68, 0.97, (0.45, 0.95), TAIL_LIGHT)
+    body.both(7, 0.6, 0.96, (0.1, 0.7), HEAD_LIGHT)
     _wheels(body, (0.19 * length, 0.81 * length), 0.33)
 
 
@@ -81,8 +79,7 @@ def truck(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     _tyres_from_behind(canvas, frame, half, (0.5, length - 1.2), 0.5)
     chassis = Prism(canvas, frame, rectangle(0.05, 0.5, length - 0.1, 1.0), lambda _: half - 0.1)
     chassis.draw((45, 46, 48))
-    chassis.strip(0, (-0.95, -0.7), (0.3, 0.8), TAIL_LIGHT)
-    chassis.strip(0, (0.7, 0.95), (0.3, 0.8), TAIL_LIGHT)
+    chassis.both(0, 0.7, 0.95, (0.3, 0.8), TAIL_LIGHT)
     chassis.strip(0, (-0.25, 0.25), (0.1, 0.6), PLATE)
 
     front = [(length - cab, 0.5), (length - cab, 2.75), (length - 0.35, 2.75), (length - 0.05, 1.75), (length, 0.5)]
@@ -94,8 +91,7 @@ def truck(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
             driver.draw(cab_colour)
             driver.strip(2, (-0.9, 0.9), (0.1, 0.95), GLASS)
             driver.strip(3, (-0.6, 0.6), (0.3, 0.7), scaled(cab_colour, DARK))
-            for sign in (-1, 1):
-                driver.strip(3, _ordered(sign * 0.65, sign * 0.95), (0.72, 0.88), HEAD_LIGHT)
+            driver.both(3, 0.65, 0.95, (0.72, 0.88), HEAD_LIGHT)
             driver.side(
                 ((length - 1.4, 1.75), (length - 1.4, 2.55), (length - 0.45, 2.55), (length - 0.2, 1.75)), GLASS
             )
@@ -104,8 +100,7 @@ def truck(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
         box.strip(0, (-0.02, 0.02), (0.02, 0.98), scaled(box_colour, DARK))
         for edge in np.arange(0.0, length - cab - 0.2, 1.2).tolist():
             box.side(rectangle(edge, 1.0, edge + 0.07, height - 0.05), scaled(box_colour, DARK))
-        box.strip(0, (-0.8, -0.74), (0.03, 0.97), CHROME)
-        box.strip(0, (0.74, 0.8), (0.03, 0.97), CHROME)
+        box.both(0, 0.74, 0.8, (0.03, 0.97), CHROME)
         box.strip(0, (-1, 1), (0.0, 0.05), (190, 60, 50))
     _wheels(chassis, (1.2, 2.4, length - 1.2), 0.5)
 
@@ -125,9 +120,8 @@ def bus(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     body.strip(2, (-0.92, 0.92), (0.18, 0.66), GLASS)
     body.strip(2, (-0.75, 0.75), (0.02, 0.14), (35, 35, 35))
     body.strip(2, (-0.55, 0.55), (0.04, 0.12), (245, 165, 50))
-    for sign in (-1, 1):
-        body.strip(0, _ordered(sign * 0.75, sign * 0.93), (0.18, 0.36), TAIL_LIGHT)
-        body.strip(2, _ordered(sign * 0.65, sign * 0.9), (0.78, 0.87), HEAD_LIGHT)
+    body.both(0, 0.75, 0.93, (0.18, 0.36), TAIL_LIGHT)
+    body.both(2, 0.65, 0.9, (0.78, 0.87), HEAD_LIGHT)
     body.strip(0, (-0.22, 0.22), (0.1, 0.18), PLATE)
     body.side(rectangle(0.0, 0.3, length, 0.62), scaled(colour, DARK))
     starts = np.arange(0.35, length - 1.5, 1.55).tolist()
@@ -182,9 +176,8 @@ def _train_car(
         body.strip(edge, (-1, 1), along, colour)
     for edge, along in ((1, (0.12, 0.9)), (5, (0.1, 0.88))):
         body.strip(edge, (-0.88, 0.88), along, GLASS)
-    for sign in (-1, 1):
-        body.strip(0, _ordered(sign * 0.6, sign * 0.85), (0.55, 0.8), TAIL_LIGHT)
-        body.strip(6, _ordered(sign * 0.6, sign * 0.85), (0.2, 0.45), HEAD_LIGHT)
+    body.both(0, 0.6, 0.85, (0.55, 0.8), TAIL_LIGHT)
+    body.both(6, 0.6, 0.85, (0.2, 0.45), HEAD_LIGHT)
 
 
 def _shadow(canvas: Canvas, frame: Pose, length: float, half: float) -> None:
@@ -203,7 +196,3 @@ def _wheels(body: Prism, axles: tuple[float, ...], radius: float) -> None:
     for z in axles:
         body.side(wheel((z, radius), radius), TYRE, marked=True)
         body.side(wheel((z, radius), 0.58 * radius), CHROME)
-
-
-def _ordered(a: float, b: float) -> tuple[float, float]:
-    return (a, b) if a < b else (b, a)
