@@ -69,8 +69,7 @@ class LabelledImages:
         entry = self.entries[index]
         path = locate(self.root, entry.image)
         try:
-            rgb = read_image(path)
-            labels = read_truth(locate(self.root, entry.label or ""), self.table, kind=self.label_kind).train_ids
+            rgb, labels = read_image(path), self.labels(entry)
         except OSError as error:
             raise InputError(f"{error.filename or path}: {error.strerror or error}") from error
         if rgb.shape[:2] != labels.shape:
@@ -78,6 +77,10 @@ class LabelledImages:
                 f"{path}: {rgb.shape[0]}x{rgb.shape[1]}, but its label is {labels.shape[0]}x{labels.shape[1]}"
             )
         return rgb, labels
+
+    def labels(self, entry: Entry) -> Any:
+        """The trainIds of an image, uint8 HxW."""
+        return read_truth(locate(self.root, entry.label or ""), self.table, kind=self.label_kind).train_ids
 
 
 def source_of(

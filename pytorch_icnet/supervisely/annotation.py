@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,9 +70,6 @@ class Annotation:
     def tag_names(self) -> tuple[str, ...]:
         return tuple(str(tag.get("name")) if isinstance(tag, Mapping) else str(tag) for tag in self.tags)
 
-    def with_figures(self, figures: Iterable[AnnotationFigure]) -> Annotation:
-        return dataclasses.replace(self, figures=(*self.figures, *figures))
-
     def label_map(self, indices: Mapping[str, int], origin: str, background: int = 0) -> npt.NDArray[np.uint8]:
         """The figures, drawn one over the other.
 
@@ -113,20 +109,13 @@ class Annotation:
         }
 
 
-@dataclass(frozen=True)
-class AnnotationSummary:
-    """What an annotation says at a glance."""
+def read_summary(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], int]:
+    """The names of an annotation's tags and the number of its objects, whose damages are not found.
 
-    tags: tuple[str, ...]
-    objects: int
-    """How many."""
-
-
-def read_summary(path: str | os.PathLike[str]) -> AnnotationSummary:
-    """Read an annotation without its figures, whose damages are not found. Raises as :func:`read_annotation`."""
-    data, origin = read_json(path, MAX_BYTES), os.fspath(path)
-    objects, tags = _lists(data, origin)
-    return AnnotationSummary(Annotation((1, 1), tags=tuple(tags)).tag_names(), len(objects))
+    Raises InputError as :func:`read_annotation`.
+    """
+    objects, tags = _lists(read_json(path, MAX_BYTES), os.fspath(path))
+    return Annotation((1, 1), tags=tuple(tags)).tag_names(), len(objects)
 
 
 def read_annotation(path: str | os.PathLike[str], meta: Meta) -> Annotation:

@@ -75,8 +75,7 @@ def tight(mask: Mask) -> tuple[int, int, Mask]:
     Raises:
         ValueError: the mask is empty.
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    if not width:
         raise ValueError("an empty mask")
-    left, top = int(columns[0]), int(rows[0])
-    return left, top, mask[top : rows[-1] + 1, left : columns[-1] + 1]
+    return left, top, mask[top : top + height, left : left + width]

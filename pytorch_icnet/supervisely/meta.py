@@ -58,17 +58,15 @@ class Meta:
         Raises:
             InputError: one of another shape is there already under the name; ``origin`` is for the message.
         """
-        classes = list(self.classes)
+        classes = {each.title: each for each in self.classes}
         for new in added:
-            known = next((each for each in classes if each.title == new.title), None)
-            if known is None:
-                classes.append(new)
-            elif known.shape not in (new.shape, "any"):
+            known = classes.setdefault(new.title, new)
+            if known.shape not in (new.shape, "any"):
                 raise InputError(
                     f"{origin}: the class {new.title!r} is there already, for {known.shape}; give another add_suffix "
                     "or class_name"
                 )
-        return dataclasses.replace(self, classes=tuple(classes))
+        return dataclasses.replace(self, classes=tuple(classes.values()))
 
     def as_data(self) -> dict[str, Any]:
         """As ``meta.json`` holds it."""

@@ -136,7 +136,7 @@ class Inference:
             figures += [AnnotationFigure(title, Rectangle(box)) for title, box in frames]
         chosen = list(self._written)
         regions = [RegionProbabilities(each.box, each.scores[chosen]) for each in seen if each.scores is not None]
-        return annotation.with_figures(figures), regions
+        return replace(annotation, figures=(*annotation.figures, *figures)), regions
 
     def passes(self, annotation: Annotation) -> int:
         """How many parts of an image the network looks at."""
@@ -202,15 +202,12 @@ def outer(box: Box, sides: Sides) -> Box:
 
 
 def _pixels(box: Box, sides: Sides) -> tuple[int, int, int, int]:
-    def of(text: str, whole: int) -> int:
-        return int(text[:-2]) if text.endswith("px") else int(whole * int(text[:-1]) / 100)
-
-    return (
-        of(sides.left, box.width),
-        of(sides.top, box.height),
-        of(sides.right, box.width),
-        of(sides.bottom, box.height),
+    """In the order of :class:`Sides`."""
+    lengths = zip(vars(sides).values(), 2 * (box.width, box.height), strict=True)
+    left, top, right, bottom = (
+        int(text[:-2]) if text.endswith("px") else int(whole * int(text[:-1]) / 100) for text, whole in lengths
     )
+    return left, top, right, bottom
 
 
 def _boxes(grid: Grid) -> list[Box]:

@@ -75,14 +75,10 @@ def _items(root: Path, folder: Path) -> Iterator[Item]:
             continue
         if image.suffix.lower() not in _READABLE:
             raise InputError(f"{image}: {image.suffix or 'no'} images cannot be read; convert it to PNG or JPEG")
-        annotations = folder / ANNOTATIONS
-        found = next((path for path in _annotations(annotations, image) if path.is_file()), None)
+        # after the file's whole name, in old projects after its stem
+        paths = (folder / ANNOTATIONS / f"{name}.json" for name in (image.name, image.stem))
+        found = next((path for path in paths if path.is_file()), None)
         yield Item(folder.name, image.name, _inside(root, image), None if found is None else _inside(root, found))
-
-
-def _annotations(folder: Path, image: Path) -> tuple[Path, Path]:
-    """Where an image's annotation is: after the file's whole name, in old projects after its stem."""
-    return folder / f"{image.name}.json", folder / f"{image.stem}.json"
 
 
 def _inside(root: Path, path: Path) -> Path:

@@ -189,8 +189,7 @@ def shape_of(data: Mapping[str, Any], kind: str | None, max_pixels: int) -> Shap
     """
     kind = data.get("geometryType") or kind
     if data.get("bitmap"):
-        left, top = _origin(data["bitmap"])
-        return Bitmap(left, top, bitmap.decode(_text(data["bitmap"], "data"), max_pixels))
+        return _bitmap(data["bitmap"], max_pixels)
     if "parts" in data:
         parts = data["parts"]
         if not isinstance(parts, list) or not parts:
@@ -230,18 +229,13 @@ def _points(data: Any, least: int, most: int = _MAX_POINTS) -> Points:
     return np.rint(values).astype(np.int32)
 
 
-def _origin(data: Any) -> tuple[int, int]:
+def _bitmap(data: Any, max_pixels: int) -> Bitmap:
     if not isinstance(data, Mapping):
         raise ValueError(f"a bitmap that is {shown(data)}")
     ((left, top),) = _points([data.get("origin")], 1, 1).tolist()
-    return left, top
-
-
-def _text(data: Mapping[str, Any], key: str) -> str:
-    value = data.get(key)
-    if not isinstance(value, str):
-        raise ValueError(f"a bitmap whose `{key}` is {shown(value)}")
-    return value
+    if not isinstance(data.get("data"), str):
+        raise ValueError(f"a bitmap whose `data` is {shown(data.get('data'))}")
+    return Bitmap(left, top, bitmap.decode(data["data"], max_pixels))
 
 
 def _around(points: Points) -> Box:

@@ -9,7 +9,6 @@ from evaluation.data.lists import Entry
 from icnet_common.errors import InputError
 from pytorch_icnet.datasets.classes import ClassTable
 from pytorch_icnet.datasets.palette import IGNORED
-from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.supervisely.annotation import read_annotation, read_summary
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import Meta
@@ -37,7 +36,7 @@ class ProjectSource(LabelledImages):
         """See :meth:`training.data.LabelledImages.read`."""
         while True:
             try:
-                return self._read(index)
+                return super().read(index)
             except InputError as error:
                 if not self.allow_corrupted:
                     raise
@@ -49,17 +48,10 @@ class ProjectSource(LabelledImages):
                     ) from error
                 index = (index + 1) % len(self.entries)
 
-    def _read(self, index: int) -> tuple[Any, Any]:
-        entry = self.entries[index]
-        path = self.root / entry.image
+    def labels(self, entry: Entry) -> Any:
+        """The annotation of an image, drawn."""
         annotation = read_annotation(self.root / str(entry.label), self.meta)
-        try:
-            rgb = read_image(path)
-        except OSError as error:
-            raise InputError(f"{path}: {error.strerror or error}") from error
-        if annotation.size != rgb.shape[:2]:
-            raise InputError(f"{path}: {rgb.shape[0]}x{rgb.shape[1]}, but its annotation says {annotation.size}")
-        return rgb, annotation.label_map(self.indices, str(entry.label))
+        return annotation.label_map(self.indices, str(entry.label))
 
 
 def class_indices(config: TrainConfig, meta: Meta, old: PluginCheckpoint | None) -> dict[str, int]:
@@ -102,11 +94,11 @@ def sources(
     for item in project.items:
         if item.annotation is None:
             continue
-        summary = read_summary(item.annotation)
-        for tag in set(wanted) & set(summary.tags):
+        tags, count = read_summary(item.annotation)
+        for tag in set(wanted) & set(tags):
             image, label = (path.relative_to(project.root).as_posix() for path in (item.image, item.annotation))
             found[tag].append(Entry(image, label, len(found[tag]) + 1))
-            objects[tag] += summary.objects
+            objects[tag] += count
     for tag in wanted:
         if not found[tag] or not objects[tag]:
             known = ", ".join(project.meta.tag_names()) or "none"
