@@ -29,7 +29,7 @@ PACKAGES = ("icnet_common", "prototxt", "converter", "pytorch_icnet", "evaluatio
 _LOG_EVERY = 10.0
 """Seconds between two messages about progress in the log."""
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class _Console(logging.Handler):
@@ -129,7 +129,7 @@ def log_file(path: Path | None = None) -> Iterator[LogFile]:
         try:
             yield log
         except BaseException as error:
-            _logger.debug(user_message(error) or ("stopped" if isinstance(error, KeyboardInterrupt) else repr(error)))
+            logger.debug(user_message(error) or ("stopped" if isinstance(error, KeyboardInterrupt) else repr(error)))
             raise
 
 
@@ -156,16 +156,18 @@ class ProgressBar:
             leave=False,
         )
 
-    def advance(self, **figures: object) -> None:
-        """Another one is finished; ``figures`` are shown behind the bar."""
+    def show(self, **figures: object) -> None:
+        """Show these figures behind the bar from now on."""
+        self._bar.set_postfix(figures, refresh=False)
+
+    def advance(self) -> None:
+        """Another one is finished."""
         self._done += 1
-        if figures:
-            self._bar.set_postfix(figures, refresh=False)
         self._bar.update()
         now = time.monotonic()
         if now - self._logged >= _LOG_EVERY or self._done == self._total:
             self._logged = now
-            _logger.debug(self._line(now - self._start))
+            logger.debug(self._line(now - self._start))
 
     def close(self) -> None:
         """Take the bar away."""

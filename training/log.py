@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tqdm import tqdm
 
 from icnet_common.errors import InputError
+from icnet_common.progress import ProgressBar
 
 from .validate import Validation
+
+logger = logging.getLogger(__name__)
 
 FIELDS = ("iteration", "loss", "lr", "seconds", "waiting", "mean_iou", "pixel_accuracy", "validation_loss")
 
@@ -47,7 +50,7 @@ class TrainingLog:
     ) -> None:
         self.every = every
         self._rows: list[Row] = []
-        self._bar: Any = None
+        self._bar: ProgressBar | None = None
         self._writer: Any = None
         self._path = None if folder is None else folder / "log.csv"
         if folder is None or self._path is None:
@@ -60,7 +63,7 @@ class TrainingLog:
             )
         kept = rows[pd.to_numeric(rows["iteration"], errors="coerce") <= first]
         kept.to_csv(self._path, index=False, lineterminator="\r\n")
-        self._bar = tqdm(total=total, initial=first, disable=None, dynamic_ncols=True, desc="training")
+        self._bar = ProgressBar(total, "training", unit="iterations", done=first)
         if tensorboard:
             try:
                 tensorboard_writer = import_module("torch.utils.tensorboard").SummaryWriter
@@ -70,17 +73,17 @@ class TrainingLog:
 
     def step(self, row: Row) -> None:
         """Note an iteration."""
-        if self._path is None:
+        if self._bar is None:
             return
         self._rows.append(row)
-        self._bar.update()
+        self._bar.advance()
         if row.iteration % self.every:
             return
         means = {
             key: sum(getattr(each, key) for each in self._rows) / len(self._rows)
             for key in ("loss", "seconds", "waiting")
         }
-        self._bar.set_postfix(loss=f"{means['loss']:.3f}", refresh=False)
+        self._bar.show(loss=f"{means['loss']:.3f}")
         self._write(row.iteration, {"lr": row.lr, **means})
         self._rows = []
 
@@ -90,15 +93,13 @@ class TrainingLog:
             return
         values = dataclasses.asdict(found)
         self._write(iteration, {"validation_loss": values.pop("loss"), **values})
-        self.say(
-            f"iteration {iteration}: mean IoU {100 * found.mean_iou:.2f}, "
-            f"pixel accuracy {100 * found.pixel_accuracy:.2f}, loss {found.loss:.4f}"
+        logger.info(
+            "iteration %d: mean IoU %.2f, pixel accuracy %.2f, loss %.4f",
+            iteration,
+            100 * found.mean_iou,
+            100 * found.pixel_accuracy,
+            found.loss,
         )
-
-    def say(self, message: str) -> None:
-        """Show a line, beside the bar."""
-        if self._path is not None:
-            tqdm.write(message)
 
     def close(self) -> None:
         """Show no more."""

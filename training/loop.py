@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from .losses import CascadeLoss
 from .recipes.recipe import Recipe
 from .schedules import schedule_of
 from .validate import Validation, validate
+
+logger = logging.getLogger(__name__)
 
 PRECISIONS = {"bf16": torch.bfloat16, "fp16": torch.float16}
 LAST, LAST_WEIGHTS, BEST_WEIGHTS = "last.pt", "last.safetensors", "best.safetensors"
@@ -133,7 +136,7 @@ class Trainer:
             loss = self.step(passes)
             self.iteration += 1
             for message in self.corrupted.note([failure for batch in passes for failure in batch.failures]):
-                log.say(f"left out: {message}")
+                logger.warning("left out: %s", message)
             log.step(
                 Row(self.iteration, loss, self.optimizer.param_groups[0]["lr"], time.perf_counter() - started, waited)
             )

@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch.distributed.rendezvous import rendezvous
 
 from icnet_common.errors import InputError, user_message
+from icnet_common.progress import quiet
 
 T = TypeVar("T")
 
@@ -155,7 +156,7 @@ LOST = "another process of this run has died or does not answer; what is finishe
 
 @contextmanager
 def processes(device: str, timeout: float) -> Iterator[Group]:
-    """The group of processes that ``torchrun`` started; without it, this process alone.
+    """The group of processes that ``torchrun`` started, where only the leading one shows messages; or this one alone.
 
     Args:
         device: the kind of device, "cpu" (they talk through gloo) or "cuda" (through NCCL, where each has its own GPU).
@@ -184,5 +185,6 @@ def processes(device: str, timeout: float) -> Iterator[Group]:
         )
     except (RuntimeError, ValueError) as error:
         raise PeerError(f"not all {os.environ['WORLD_SIZE']} processes of this run have come: {error}") from error
-    yield Group(rank, size, local_rank, local_size, store, f"cuda:{local_rank}" if own_gpu else "cpu")
+    with quiet(rank != 0):
+        yield Group(rank, size, local_rank, local_size, store, f"cuda:{local_rank}" if own_gpu else "cpu")
     dist.destroy_process_group()  # not after an error: it could wait for a process that is gone

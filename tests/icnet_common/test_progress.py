@@ -123,7 +123,8 @@ def test_processes_that_do_not_lead_show_nothing(capsys: pytest.CaptureFixture[s
 def test_messages_do_not_tear_the_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     written = terminal(monkeypatch)
     with messages(logging.INFO), ProgressBar(2, "predict") as bar:
-        bar.advance(loss="0.5")
+        bar.show(loss="0.5")
+        bar.advance()
         LOGGER.info("above the bar")
         bar.advance()
     assert re.search(r"\r +\rabove the bar\n\rpredict: +50%.*loss=0.5", written.getvalue())
