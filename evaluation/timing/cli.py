@@ -27,7 +27,7 @@ from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import PRECISIONS, engine
 from pytorch_icnet.runtime.devices import device_name, find_device
 from pytorch_icnet.runtime.precision import arithmetic, check
-from pytorch_icnet.runtime.work import Ceilings, Work, ceilings, work
+from pytorch_icnet.runtime.work import Ceilings, PassCost, ceilings, work
 from pytorch_icnet.variants import NAMES
 from pytorch_icnet.variants.mmseg import FAMILY, INPUT_SIZE
 from pytorch_icnet.weights.checkpoints import ICNET, read_checkpoint
@@ -40,7 +40,7 @@ CAFFE_ITERATIONS = 100
 """Of the original's ``test_time.sh``."""
 
 
-def speed(done: Work, milliseconds: float, limits: Ceilings) -> dict[str, float]:
+def speed(done: PassCost, milliseconds: float, limits: Ceilings) -> dict[str, float]:
     """What a pass reaches, per second, beside what the machine does."""
     seconds = milliseconds / 1000
     return {

@@ -37,7 +37,7 @@ class Edge:
 
 
 @dataclass(frozen=True)
-class Region:
+class CropRegion:
     """A rectangle in images of any size."""
 
     left: Edge
@@ -46,7 +46,7 @@ class Region:
     bottom: Edge
 
     @classmethod
-    def parse(cls, texts: tuple[str, ...]) -> Region:
+    def parse(cls, texts: tuple[str, ...]) -> CropRegion:
         """Left, top, right and bottom, see :meth:`Edge.parse`; each from the left or upper edge of the image."""
         return cls(*map(Edge.parse, texts))
 

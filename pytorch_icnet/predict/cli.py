@@ -24,14 +24,14 @@ from icnet_common.signals import GracefulShutdown
 from .. import options as shared
 from ..datasets.tables import read_table
 from ..imaging.normalization import NORMALIZATIONS
-from ..imaging.region import Region
+from ..imaging.region import CropRegion
 from ..imaging.windows import OVERLAP
 from ..outputs import KINDS, PROBABILITY_FILES, Drawing
 from ..predictor import Predictor
 from ..supervisely.apply import apply_config
 from .job import Method, RunSummary, SourceResult, predict
 from .outputs import SourceOutputs
-from .sources import Camera, Source, find_sources, refuse_equal_names, source_of
+from .sources import CameraSource, FrameSource, find_sources, refuse_equal_names, source_of
 from .video_files import WITHOUT_PYAV, pyav
 
 logger = logging.getLogger(__name__)
@@ -50,11 +50,11 @@ def _kinds(ctx: click.Context, option: click.Parameter, value: str | None) -> tu
     return tuple(dict.fromkeys(kinds))
 
 
-def _region(ctx: click.Context, option: click.Parameter, value: tuple[str, ...] | None) -> Region | None:
+def _region(ctx: click.Context, option: click.Parameter, value: tuple[str, ...] | None) -> CropRegion | None:
     if value is None:
         return None
     try:
-        return Region.parse(value)
+        return CropRegion.parse(value)
     except InputError as error:
         raise click.BadParameter(str(error)) from error
 
@@ -91,7 +91,7 @@ class Options:
     pixels: str | None
     sliding_window: tuple[int, int] | None
     overlap: float | None
-    roi: Region | None
+    roi: CropRegion | None
     as_video: Fraction | None
     classes: Path | None
     device: str
@@ -246,11 +246,11 @@ def _apply_to_project(options: Options, config: Path) -> None:
     click.echo(f"{options.output}: {count} images")
 
 
-def _sources(options: Options) -> list[Source]:
+def _sources(options: Options) -> list[FrameSource]:
     upright = not options.stored_orientation
-    sources: list[Source] = []
+    sources: list[FrameSource] = []
     if options.camera is not None:
-        sources.append(Camera(options.camera))
+        sources.append(CameraSource(options.camera))
     if options.list_file is not None:
         root = root_of_data(options.data_root)
         for entry in read_list(options.list_file).entries:

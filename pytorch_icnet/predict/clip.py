@@ -14,7 +14,7 @@ _FINEST = 1 << 31
 
 
 @dataclass(frozen=True)
-class Clip:
+class ClipTiming:
     """What a video says of its times."""
 
     rate: Fraction
@@ -41,7 +41,7 @@ class Clip:
 class Clock:
     """Gives each frame its time, from zero and strictly rising, whatever the file says."""
 
-    def __init__(self, clip: Clip) -> None:
+    def __init__(self, clip: ClipTiming) -> None:
         self._clip = clip
         self._start: Fraction | None = None
         self._last: Fraction | None = None

@@ -19,12 +19,12 @@ from icnet_common.errors import InputError, user_message
 from icnet_common.parallel import prefetch
 from pytorch_icnet.runtime.devices import device_name
 
-from ..imaging.region import Region
+from ..imaging.region import CropRegion
 from ..imaging.windows import OVERLAP
 from ..pipeline import ImageTask, Pipeline, Threads
 from ..predictor import Predictor, Prepared, Scored, most_probable
 from .outputs import SourceOutputs, Videos
-from .sources import Frame, Source, numbered
+from .sources import FrameSource, SourceFrame, numbered
 
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ class Method:
     """How label maps are made of images."""
 
     predictor: Predictor
-    region: Region | None = None
+    region: CropRegion | None = None
     """The part of the image that is predicted."""
     window: Size | None = None
     """Of windows that slide over it."""
@@ -57,7 +57,7 @@ class Method:
 class FrameTask(ImageTask):
     """A frame on its way."""
 
-    frame: Frame
+    frame: SourceFrame
     method: Method
     outputs: SourceOutputs
     image: Bytes | None = None
@@ -137,7 +137,7 @@ class FrameTask(ImageTask):
 
 
 def run(
-    frames: Generator[Frame, None, None], method: Method, outputs: SourceOutputs, threads: Threads | None = None
+    frames: Generator[SourceFrame, None, None], method: Method, outputs: SourceOutputs, threads: Threads | None = None
 ) -> Generator[FrameTask, None, None]:
     """Predict frames and write their files; yields each, in order, once its files are written.
 
@@ -170,7 +170,7 @@ def run(
 class SourceResult:
     """What became of a source."""
 
-    source: Source
+    source: FrameSource
     frames: int = 0
     size: Size | None = None
     """Height and width."""
@@ -237,7 +237,7 @@ class RunSummary:
 
 
 def predict(
-    sources: Sequence[Source],
+    sources: Sequence[FrameSource],
     method: Method,
     outputs: SourceOutputs,
     summary: RunSummary,
@@ -253,7 +253,7 @@ def predict(
     """
     places = {id(source): place for place, source in enumerate(sources)}
 
-    def broken(source: Source, error: Exception) -> None:
+    def broken(source: FrameSource, error: Exception) -> None:
         if not skip_broken:
             raise _named(source, error) from error
         line = str(_named(source, error))
@@ -293,13 +293,13 @@ def _count(work: FrameTask, summary: RunSummary, places: dict[int, int]) -> None
         summary.stages[stage] += seconds
 
 
-def _named(source: Source, error: Exception) -> InputError:
+def _named(source: FrameSource, error: Exception) -> InputError:
     """The error with the source's name, on one line."""
     message = user_message(error) or str(error)
     return InputError(message if source.label in message else f"{source.label}: {message}")
 
 
-def _total(sources: Sequence[Source], limit: int | None) -> int | None:
+def _total(sources: Sequence[FrameSource], limit: int | None) -> int | None:
     """How many frames there are, where that is known; only asked where somebody looks at a bar."""
     if not sys.stderr.isatty():
         return None

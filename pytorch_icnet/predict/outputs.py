@@ -14,8 +14,8 @@ from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
 from ..outputs import Drawing, Outputs
-from .sources import Frame, Source
-from .video_files import Picture, Writer, create_video
+from .sources import FrameSource, SourceFrame
+from .video_files import VideoPicture, VideoWriter, create_video
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -42,25 +42,25 @@ class SourceOutputs:
     probability_file: str | None = None
     float16: bool = False
 
-    def of(self, source: Source) -> Outputs:
+    def of(self, source: FrameSource) -> Outputs:
         """The files of an image, or of each frame of a video."""
         kinds = tuple(kind for kind in self._kinds(source) if not (source.is_video and kind in PICTURES))
         return Outputs(self.root, kinds, self.drawing, (self.probability_file or "npz",), self.float16)
 
-    def pictures(self, source: Source) -> tuple[str, ...]:
+    def pictures(self, source: FrameSource) -> tuple[str, ...]:
         """The kinds of pictures that are made into videos; none of an image."""
         return tuple(kind for kind in self._kinds(source) if source.is_video and kind in PICTURES)
 
-    def name(self, frame: Frame) -> PurePath:
+    def name(self, frame: SourceFrame) -> PurePath:
         """What the files of an image, or of a frame of a video, are called."""
         name = frame.source.name
         return name / f"{frame.number:06d}" if frame.source.is_video else name
 
-    def video(self, kind: str, source: Source) -> Path:
+    def video(self, kind: str, source: FrameSource) -> Path:
         """The video of a kind of pictures."""
         return self.root / kind / f"{source.name}.mp4"
 
-    def files(self, source: Source) -> list[Path]:
+    def files(self, source: FrameSource) -> list[Path]:
         """Everything that is made of a source: files, and folders of a video's frames."""
         if not source.is_video:
             return self.of(source).files(source.name)
@@ -68,14 +68,14 @@ class SourceOutputs:
         kinds = self._kinds(source)
         return [self.video(kind, source) if kind in pictures else self.root / kind / source.name for kind in kinds]
 
-    def refuse_overwriting(self, sources: Sequence[Source]) -> None:
+    def refuse_overwriting(self, sources: Sequence[FrameSource]) -> None:
         """Raise InputError where a result would replace a source."""
         given = {Path(source.label).resolve(): source for source in sources}
         for path in (path.resolve() for source in sources for path in self.files(source)):
             if path in given and path.is_file():
                 raise InputError(f"{given[path].label}: would be replaced by a result; give another --output")
 
-    def _kinds(self, source: Source) -> tuple[str, ...]:
+    def _kinds(self, source: FrameSource) -> tuple[str, ...]:
         chosen = self.kinds or (("colour", "overlay") if source.is_video else ("labels", "colour", "overlay"))
         wanted = [kind for kind in chosen if kind != "probabilities"]
         return (*wanted, "probabilities") if self.probability_file else tuple(wanted)
@@ -86,10 +86,10 @@ class Videos:
 
     def __init__(self, outputs: SourceOutputs) -> None:
         self._outputs = outputs
-        self._source: Source | None = None
+        self._source: FrameSource | None = None
         self._open: list[_Video] = []
 
-    def write(self, frame: Frame, pictures: Mapping[str, Bytes]) -> None:
+    def write(self, frame: SourceFrame, pictures: Mapping[str, Bytes]) -> None:
         """Add the pictures of a frame, by kind. Those of another source begin its videos, and end the last one's."""
         if frame.source is not self._source:
             self.close()
@@ -106,7 +106,7 @@ class Videos:
                     f"{frame.source.label}: frame {frame.number} is {image.shape[1]}x{image.shape[0]}, those before it "
                     f"{width}x{height}; a video has one size"
                 )
-            video.writer.write(Picture(image, frame.time, frame.duration))
+            video.writer.write(VideoPicture(image, frame.time, frame.duration))
 
     def close(self) -> None:
         """Finish what is open: it can then be played, though the source may have gone on."""
@@ -119,12 +119,12 @@ class Videos:
 class _Video:
     """A video that is being written, under a temporary name until it is closed."""
 
-    def __init__(self, kind: str, path: Path, first: Frame, size: tuple[int, int]) -> None:
+    def __init__(self, kind: str, path: Path, first: SourceFrame, size: tuple[int, int]) -> None:
         assert first.clip is not None
         self.kind, self.size = kind, size
         with contextlib.ExitStack() as stack:
             temporary = stack.enter_context(atomic_write(path))
-            self.writer: Writer = create_video(temporary, size, first.clip)
+            self.writer: VideoWriter = create_video(temporary, size, first.clip)
             stack.callback(self.writer.close)
             self._files = stack.pop_all()
 

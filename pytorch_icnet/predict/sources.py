@@ -18,8 +18,8 @@ import numpy.typing as npt
 from icnet_common.errors import InputError
 
 from ..imaging.images import read_image
-from .clip import Clip
-from .video_files import Picture, capture, open_video
+from .clip import ClipTiming
+from .video_files import VideoPicture, capture, open_video
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -34,10 +34,10 @@ CAMERA_TICK = Fraction(1, 90000)
 
 
 @dataclass(frozen=True)
-class Frame:
+class SourceFrame:
     """An image, or a frame of a video."""
 
-    source: Source
+    source: FrameSource
     number: int
     """In its source, from 0."""
     read: Callable[[], Bytes]
@@ -46,11 +46,11 @@ class Frame:
     """In a video: seconds from the first frame."""
     duration: Fraction = Fraction(0)
     """In a video: seconds, or 0 where nothing says how long it is shown."""
-    clip: Clip | None = None
+    clip: ClipTiming | None = None
     """A video's rate and resolution of times."""
 
 
-class Source(ABC):
+class FrameSource(ABC):
     """Something that frames come from."""
 
     def __init__(self, label: str, name: PurePath) -> None:
@@ -65,7 +65,7 @@ class Source(ABC):
         """Whether it has many frames, which make a video again."""
 
     @abstractmethod
-    def frames(self) -> Generator[Frame, None, None]:
+    def frames(self) -> Generator[SourceFrame, None, None]:
         """Its frames in order.
 
         Raises:
@@ -78,7 +78,7 @@ class Source(ABC):
         return None
 
 
-class ImageFile(Source):
+class ImageFile(FrameSource):
     """A PNG or JPEG file; ``upright``: turned as its EXIF orientation says."""
 
     def __init__(self, path: Path, name: PurePath, *, upright: bool = True) -> None:
@@ -89,14 +89,14 @@ class ImageFile(Source):
     def is_video(self) -> bool:
         return False
 
-    def frames(self) -> Generator[Frame, None, None]:
-        yield Frame(self, 0, lambda: read_image(self.path, upright=self.upright))
+    def frames(self) -> Generator[SourceFrame, None, None]:
+        yield SourceFrame(self, 0, lambda: read_image(self.path, upright=self.upright))
 
     def count(self) -> int | None:
         return 1
 
 
-class Video(Source):
+class Video(FrameSource):
     """A video file."""
 
     def __init__(self, path: Path, name: PurePath) -> None:
@@ -107,7 +107,7 @@ class Video(Source):
     def is_video(self) -> bool:
         return True
 
-    def frames(self) -> Generator[Frame, None, None]:
+    def frames(self) -> Generator[SourceFrame, None, None]:
         reader = open_video(self.path)
         with closing(reader.pictures) as pictures:
             for number, picture in enumerate(pictures):
@@ -122,28 +122,28 @@ class Video(Source):
         return reader.frames
 
 
-class Sequence(Source):
+class Sequence(FrameSource):
     """Images that are the frames of a video, in the order given; they are to have one size."""
 
     def __init__(self, label: str, name: PurePath, images: Collection[ImageFile], rate: Fraction) -> None:
         super().__init__(label, name)
-        self.images, self.clip = images, Clip(rate, 1 / rate)
+        self.images, self.clip = images, ClipTiming(rate, 1 / rate)
 
     @property
     def is_video(self) -> bool:
         return True
 
-    def frames(self) -> Generator[Frame, None, None]:
+    def frames(self) -> Generator[SourceFrame, None, None]:
         period = self.clip.tick
         for number, image in enumerate(self.images):
             for frame in image.frames():
-                yield Frame(self, number, frame.read, number * period, period, self.clip)
+                yield SourceFrame(self, number, frame.read, number * period, period, self.clip)
 
     def count(self) -> int | None:
         return len(self.images)
 
 
-class Camera(Source):
+class CameraSource(FrameSource):
     """A camera, by its number; each picture's time is when it was taken."""
 
     def __init__(self, number: int) -> None:
@@ -154,9 +154,9 @@ class Camera(Source):
     def is_video(self) -> bool:
         return True
 
-    def frames(self) -> Generator[Frame, None, None]:
+    def frames(self) -> Generator[SourceFrame, None, None]:
         reader = capture(self.number, self.label)
-        clip = Clip(reader.clip.rate, CAMERA_TICK)
+        clip = ClipTiming(reader.clip.rate, CAMERA_TICK)
         start: float | None = None
         with closing(reader.pictures) as pictures:
             for number, picture in enumerate(pictures):
@@ -166,13 +166,13 @@ class Camera(Source):
                 yield _frame(self, number, picture._replace(time=passed, duration=Fraction(0)), clip)
 
 
-def _frame(source: Source, number: int, picture: Picture, clip: Clip) -> Frame:
-    return Frame(source, number, lambda: picture.image, picture.time, picture.duration, clip)
+def _frame(source: FrameSource, number: int, picture: VideoPicture, clip: ClipTiming) -> SourceFrame:
+    return SourceFrame(source, number, lambda: picture.image, picture.time, picture.duration, clip)
 
 
 def find_sources(
     inputs: Iterable[str], *, upright: bool = True, without: Path | None = None, rate: Fraction | None = None
-) -> list[Source]:
+) -> list[FrameSource]:
     """The images and videos that are meant.
 
     Args:
@@ -185,7 +185,7 @@ def find_sources(
     Raises:
         InputError: something is not there, or is neither an image nor a video.
     """
-    found: list[Source] = []
+    found: list[FrameSource] = []
     for given in inputs:
         path = Path(given)
         if path.is_dir():
@@ -224,9 +224,9 @@ def source_of(path: Path, name: PurePath, upright: bool = True) -> ImageFile | V
     return ImageFile(path, name, upright=upright)
 
 
-def refuse_equal_names(sources: Iterable[Source]) -> None:
+def refuse_equal_names(sources: Iterable[FrameSource]) -> None:
     """Raise InputError where two sources would write their results to the same files."""
-    first: dict[tuple[str, bool], Source] = {}
+    first: dict[tuple[str, bool], FrameSource] = {}
     for source in sources:
         other = first.setdefault((str(source.name), source.is_video), source)
         if other is not source:
@@ -237,8 +237,8 @@ def refuse_equal_names(sources: Iterable[Source]) -> None:
 
 
 def numbered(
-    sources: Iterable[Source], limit: int | None, broken: Callable[[Source, Exception], None]
-) -> Generator[Frame, None, None]:
+    sources: Iterable[FrameSource], limit: int | None, broken: Callable[[FrameSource, Exception], None]
+) -> Generator[SourceFrame, None, None]:
     """The frames of all sources, at most ``limit``; ``broken`` is told of a source that cannot be read, or raises."""
     taken = count()
     for source in sources:
@@ -252,9 +252,9 @@ def numbered(
                 broken(source, error)
 
 
-def _sequences(root: Path, files: Iterable[ImageFile | Video], rate: Fraction) -> list[Source]:
+def _sequences(root: Path, files: Iterable[ImageFile | Video], rate: Fraction) -> list[FrameSource]:
     """The videos among the files of a folder, and a sequence for each folder of images."""
-    found: list[Source] = []
+    found: list[FrameSource] = []
     folders: dict[Path, list[ImageFile]] = {}
     for each in files:
         if isinstance(each, Video):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from icnet_common.errors import InputError
 
-from .clip import Clip, Clock
+from .clip import ClipTiming, Clock
 
 Bytes = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -45,7 +45,7 @@ WITHOUT_PYAV = (
 )
 
 
-class Picture(NamedTuple):
+class VideoPicture(NamedTuple):
     """A frame of a video."""
 
     image: Bytes
@@ -56,13 +56,13 @@ class Picture(NamedTuple):
     """Seconds; 0 where the file does not say."""
 
 
-class Reader(NamedTuple):
+class VideoReader(NamedTuple):
     """A video that is being read."""
 
-    clip: Clip
+    clip: ClipTiming
     frames: int | None
     """How many, as the file says."""
-    pictures: Generator[Picture, None, None]
+    pictures: Generator[VideoPicture, None, None]
     """To be closed."""
 
 
@@ -82,7 +82,7 @@ def pyav() -> Any:
         return None
 
 
-def open_video(path: Path) -> Reader:
+def open_video(path: Path) -> VideoReader:
     """A video file's frames, in the order in which they are shown.
 
     Raises:
@@ -93,7 +93,7 @@ def open_video(path: Path) -> Reader:
     return _open_pyav(path) if pyav() else capture(str(path), path.name)
 
 
-def _open_pyav(path: Path) -> Reader:
+def _open_pyav(path: Path) -> VideoReader:
     av = pyav()
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"}
     try:
@@ -106,15 +106,15 @@ def _open_pyav(path: Path) -> Reader:
         stream = container.streams.video[0]
         _check_size(path, stream.codec_context.height, stream.codec_context.width)
         rate = Fraction(stream.guessed_rate or stream.average_rate or 25)
-        clip = Clip(rate, Fraction(stream.time_base))
+        clip = ClipTiming(rate, Fraction(stream.time_base))
     except BaseException:
         container.close()
         raise
     stream.thread_type = "AUTO"
-    return Reader(clip, stream.frames or None, _pyav_pictures(path, container, stream, clip))
+    return VideoReader(clip, stream.frames or None, _pyav_pictures(path, container, stream, clip))
 
 
-def _pyav_pictures(path: Path, container: Any, stream: Any, clip: Clip) -> Generator[Picture, None, None]:
+def _pyav_pictures(path: Path, container: Any, stream: Any, clip: ClipTiming) -> Generator[VideoPicture, None, None]:
     clock, size = Clock(clip), None
     with container:
         try:
@@ -125,7 +125,7 @@ def _pyav_pictures(path: Path, container: Any, stream: Any, clip: Clip) -> Gener
                     raise VideoError(f"{path}: the frames change their size, from {size} to {image.shape}")
                 size = image.shape
                 stamp = None if frame.pts is None else frame.pts * Fraction(frame.time_base)
-                yield Picture(image, clock.time(stamp), (frame.duration or 0) * Fraction(frame.time_base))
+                yield VideoPicture(image, clock.time(stamp), (frame.duration or 0) * Fraction(frame.time_base))
         except pyav().error.FFmpegError as error:
             raise VideoError(f"{path}: the video is damaged: {_reason(error)}") from error
     if size is None:
@@ -141,7 +141,7 @@ def _rgb(frame: Any) -> Bytes:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else np.asarray(image, np.uint8)
 
 
-def capture(source: str | int, name: str) -> Reader:
+def capture(source: str | int, name: str) -> VideoReader:
     """A video file or a camera through OpenCV; times are counted.
 
     Raises:
@@ -155,17 +155,17 @@ def capture(source: str | int, name: str) -> Reader:
     said = device.get(cv2.CAP_PROP_FPS)
     rate = _rational(said) if 0 < said < 1000 else Fraction(25)
     count = int(device.get(cv2.CAP_PROP_FRAME_COUNT))
-    return Reader(Clip(rate, 1 / rate), count if count > 0 else None, _captured(device, name, rate))
+    return VideoReader(ClipTiming(rate, 1 / rate), count if count > 0 else None, _captured(device, name, rate))
 
 
-def _captured(device: Any, name: str, rate: Fraction) -> Generator[Picture, None, None]:
+def _captured(device: Any, name: str, rate: Fraction) -> Generator[VideoPicture, None, None]:
     number = 0
     try:
         while True:
             read, bgr = device.read()
             if not read:
                 break
-            yield Picture(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), number / rate, 1 / rate)
+            yield VideoPicture(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8), number / rate, 1 / rate)
             number += 1
     finally:
         device.release()
@@ -182,11 +182,11 @@ def _rational(rate: float) -> Fraction:
     return Fraction(rate).limit_denominator(1001)
 
 
-class Writer(ABC):
+class VideoWriter(ABC):
     """Writes a video; what is there when it is closed can be played."""
 
     @abstractmethod
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: VideoPicture) -> None:
         """Add a frame, all of one size."""
 
     @abstractmethod
@@ -194,7 +194,7 @@ class Writer(ABC):
         """Finish the file."""
 
 
-def create_video(path: Path, size: Size, clip: Clip) -> Writer:
+def create_video(path: Path, size: Size, clip: ClipTiming) -> VideoWriter:
     """A writer for an MP4 file.
 
     Args:
@@ -205,16 +205,16 @@ def create_video(path: Path, size: Size, clip: Clip) -> Writer:
     Raises:
         InputError: the file cannot be written.
     """
-    kind: Callable[[Path, Size, Clip], Writer] = _PyAVWriter if pyav() else _OpenCVWriter
+    kind: Callable[[Path, Size, ClipTiming], VideoWriter] = _PyAVWriter if pyav() else _OpenCVWriter
     return kind(path, size, clip)
 
 
-class _PyAVWriter(Writer):
-    def __init__(self, path: Path, size: Size, clip: Clip) -> None:
+class _PyAVWriter(VideoWriter):
+    def __init__(self, path: Path, size: Size, clip: ClipTiming) -> None:
         av = pyav()
         self._path, self._grid, self._period = path, clip.grid, 1 / clip.rate
         self._even = size[0] % 2 == 0 == size[1] % 2
-        self._last: Picture | None = None
+        self._last: VideoPicture | None = None
         self._container = self._guarded(lambda: av.open(f"file:{path}", "w", format="mp4"))
         name = "libx264" if "libx264" in av.codecs_available else "mpeg4"
         options = {"crf": QUALITY, "preset": "fast", "bf": "0"} if name == "libx264" else {"qscale": "2"}
@@ -227,7 +227,7 @@ class _PyAVWriter(Writer):
         stream.codec_context.color_range = 1
         self._stream = stream
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: VideoPicture) -> None:
         frame = pyav().VideoFrame.from_ndarray(picture.image, format="rgb24")
         frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace="ITU709")
         frame.pts, frame.time_base = round(picture.time / self._grid), self._grid
@@ -248,15 +248,15 @@ class _PyAVWriter(Writer):
             raise InputError(f"{self._path}: cannot be written: {_reason(error)}") from error
 
 
-class _OpenCVWriter(Writer):
-    def __init__(self, path: Path, size: Size, clip: Clip) -> None:
+class _OpenCVWriter(VideoWriter):
+    def __init__(self, path: Path, size: Size, clip: ClipTiming) -> None:
         self._path = path
         path.write_bytes(b"")  # a clear error where that is impossible
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), float(clip.rate), size[::-1])
         if not self._writer.isOpened():
             raise InputError(f"{path}: OpenCV cannot write this video")
 
-    def write(self, picture: Picture) -> None:
+    def write(self, picture: VideoPicture) -> None:
         self._writer.write(cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ _ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class Work:
+class PassCost:
     """What a pass takes.
 
     Attributes:
@@ -33,14 +33,14 @@ class Work:
     bytes: float
 
 
-def work(module: nn.Module, shape: Sequence[int], precision: str = "fp32") -> Work:
+def work(module: nn.Module, shape: Sequence[int], precision: str = "fp32") -> PassCost:
     """What a pass of ``module`` on images of ``shape`` (N, 3, H, W) takes, from the shapes alone."""
     with torch.no_grad(), _Counter() as counter:
         on_paper = copy.deepcopy(module).to("meta")
         x = torch.empty(tuple(shape), device="meta", dtype=next(on_paper.parameters()).dtype)
         counter.clear()
         scores_of(on_paper, x, quarter=card_of(module).stride == QUARTER)
-    return Work(counter.flop, counter.numbers * PRECISIONS[precision].itemsize)
+    return PassCost(counter.flop, counter.numbers * PRECISIONS[precision].itemsize)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]

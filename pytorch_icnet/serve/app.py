@@ -23,11 +23,11 @@ from ..imaging.images import TooManyPixels, UnknownFormat, check_image
 from ..supervisely.config import mode_of
 from ..supervisely.meta import Meta, meta_of
 from ..supervisely.modes import DeployedModel, Inference
-from .bodies import IMAGE, Body, Memory
+from .bodies import IMAGE, Body, BodyMemory
 from .docs import document
 from .guard import Guard
 from .metrics import MEDIA_TYPE, Metrics
-from .settings import Settings, pixels_for
+from .settings import ServerSettings, pixels_for
 from .work import FORMS, JSON, NAME, PNG, AnnotationAnswer, Answer, LabelMapAnswer
 from .worker import Busy, Worker
 
@@ -81,7 +81,7 @@ _INFERENCE_FORM = {
 }
 
 
-def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAPI:
+def create_app(model: DeployedModel, settings: ServerSettings | None = None) -> FastAPI:
     """A server of one network, as an ASGI application.
 
     Args:
@@ -90,9 +90,9 @@ def create_app(model: DeployedModel, settings: Settings | None = None) -> FastAP
 
     Attributes of the result's ``state``: ``worker``, ``metrics``, ``memory``; the worker lives as long as the lifespan.
     """
-    settings = settings or Settings()
+    settings = settings or ServerSettings()
     max_pixels = pixels_for(model.predictor, settings.max_pixels)
-    metrics, memory = Metrics(), Memory(settings.max_memory)
+    metrics, memory = Metrics(), BodyMemory(settings.max_memory)
     page = resources.files(__package__).joinpath("page.html").read_text("utf-8")
 
     @asynccontextmanager

@@ -12,7 +12,7 @@ from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from .settings import Settings
+from .settings import ServerSettings
 
 IMAGE = "image"
 _IMAGES = ("image/png", "image/jpeg", "image/jpg", "application/octet-stream")
@@ -25,7 +25,7 @@ _HANG_UP = {"Connection": "close"}
 """With answers that are given before all of the request was read."""
 
 
-class Memory:
+class BodyMemory:
     """Bytes of the bodies of all requests that are on their way."""
 
     def __init__(self, limit: int) -> None:
@@ -39,7 +39,7 @@ class Body:
     where all requests together hold too much.
     """
 
-    def __init__(self, request: Request, settings: Settings, memory: Memory) -> None:
+    def __init__(self, request: Request, settings: ServerSettings, memory: BodyMemory) -> None:
         self._request, self._settings, self._memory = request, settings, memory
         self._deadline = time.monotonic() + settings.timeout
         self._taken = 0

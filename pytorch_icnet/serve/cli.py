@@ -15,9 +15,9 @@ from pytorch_icnet.runtime.devices import find_device
 
 from .. import options as shared
 from ..supervisely.results import open_model
-from .settings import Settings
+from .settings import ServerSettings
 
-_DEFAULTS = Settings()
+_DEFAULTS = ServerSettings()
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -114,7 +114,7 @@ def main(
     hosts = tuple(name.lower() for name in allowed) or None
     if _is_local(host):
         hosts = (*_LOCAL, *(hosts or ()))
-    settings = Settings(queue, batch, max_pixels, max_bytes, timeout, _token(token, token_file), hosts)
+    settings = ServerSettings(queue, batch, max_pixels, max_bytes, timeout, _token(token, token_file), hosts)
     if settings.token is None and not _is_local(host):
         click.echo(
             f"icnet-serve: everybody who reaches {host} may use this server; --token-file asks for a token", err=True

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .metrics import Metrics
-from .settings import Settings
+from .settings import ServerSettings
 
 OPEN = ("/", "/healthz", "/readyz")
 """Paths that need no token: the page asks for it."""
@@ -40,7 +40,7 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, metrics: Metrics, pages: tuple[str, ...], paths: frozenset[str]
+        self, app: ASGIApp, settings: ServerSettings, metrics: Metrics, pages: tuple[str, ...], paths: frozenset[str]
     ) -> None:
         self._app, self._settings, self._metrics, self._paths = app, settings, metrics, paths
         self._policy = content_policy(pages)

@@ -16,17 +16,17 @@ from icnet_common.errors import InputError
 
 from ..supervisely.modes import DeployedModel
 from .app import create_app
-from .settings import Settings
+from .settings import ServerSettings
 
 _BACKLOG = 256
 _KEEP_ALIVE = 75
 """Seconds, more than clients keep an idle connection: who closes first must not be the server, or requests are lost."""
 
 
-class Protocol(H11Protocol):
+class TimedProtocol(H11Protocol):
     """HTTP/1.1 that hangs up on a client whose next request's head does not arrive in time."""
 
-    seconds = Settings.timeout
+    seconds = ServerSettings.timeout
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -54,13 +54,13 @@ class Protocol(H11Protocol):
             self.transport.close()
 
 
-def run(model: DeployedModel, settings: Settings, host: str, port: int) -> None:
+def run(model: DeployedModel, settings: ServerSettings, host: str, port: int) -> None:
     """Serve until SIGINT or SIGTERM; then answer what has begun, and end.
 
     Raises:
         InputError: the address cannot be used.
     """
-    protocol = type("Protocol", (Protocol,), {"seconds": settings.timeout})
+    protocol = type("Protocol", (TimedProtocol,), {"seconds": settings.timeout})
     config = uvicorn.Config(
         create_app(model, settings),
         http=protocol,

@@ -12,7 +12,7 @@ _PROBABILITIES = 1 << 30
 
 
 @dataclass(frozen=True)
-class Settings:
+class ServerSettings:
     """The limits of a server; see ``icnet-serve --help``."""
 
     queue: int = 32

@@ -50,9 +50,9 @@ class LiminnICNet(nn.Module):
         self.num_classes, self.depth, self.published_mistakes = num_classes, depth, published_mistakes
         self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, TORCHVISION, FAMILY)
 
-        self.pretrained = Backbone(depth)
+        self.pretrained = LiminnBackbone(depth)
         self.conv_sub1 = nn.Sequential(ConvBNReLU(3, 32), ConvBNReLU(32, 32), ConvBNReLU(32, 64))
-        self.head = Head(num_classes, 512 * 4, 128 * 4)
+        self.head = LiminnHead(num_classes, 512 * 4, 128 * 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | Outputs:
         """Scores before softmax.
@@ -84,7 +84,7 @@ class LiminnICNet(nn.Module):
         return scores
 
 
-class Backbone(nn.Module):
+class LiminnBackbone(nn.Module):
     """ResNet v1s: the third convolution of its stem has its batch normalisation outside the Sequential."""
 
     def __init__(self, depth: int) -> None:
@@ -122,13 +122,13 @@ class ConvBNReLU(nn.Module):
         return y
 
 
-class Head(nn.Module):
+class LiminnHead(nn.Module):
     """Two fusions, and the scores at 1/4."""
 
     def __init__(self, num_classes: int, coarse: int, middle: int) -> None:
         super().__init__()
-        self.cff_12 = Fusion(128, 64, num_classes)
-        self.cff_24 = Fusion(coarse, middle, num_classes)
+        self.cff_12 = LiminnFusion(128, 64, num_classes)
+        self.cff_24 = LiminnFusion(coarse, middle, num_classes)
         self.conv_cls = nn.Conv2d(128, num_classes, 1, bias=False)
 
     def forward(
@@ -140,7 +140,7 @@ class Head(nn.Module):
         return self.conv_cls(_resized(fused, factor=2)), eighth, sixteenth
 
 
-class Fusion(nn.Module):
+class LiminnFusion(nn.Module):
     """The coarser branch, resized and dilated, plus the finer one, projected; the coarser one is also scored."""
 
     def __init__(self, low: int, high: int, num_classes: int) -> None:

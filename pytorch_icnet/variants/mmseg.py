@@ -57,11 +57,13 @@ class MMSegICNet(nn.Module):
         self.depth, self.num_classes, self.aux = depth, num_classes, aux
         self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, IMAGENET, FAMILY)
 
-        self.backbone = Backbone(depth)
-        self.neck = Neck()
-        self.decode_head = Head(num_classes)
+        self.backbone = MMSegBackbone(depth)
+        self.neck = MMSegNeck()
+        self.decode_head = MMSegHead(num_classes)
         if aux:
-            self.auxiliary_head = nn.ModuleList([Head(num_classes, dropout=0.1), Head(num_classes, dropout=0.1)])
+            self.auxiliary_head = nn.ModuleList(
+                [MMSegHead(num_classes, dropout=0.1), MMSegHead(num_classes, dropout=0.1)]
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Scores before softmax.
@@ -93,7 +95,7 @@ class MMSegICNet(nn.Module):
         return features
 
 
-class Backbone(nn.Module):
+class MMSegBackbone(nn.Module):
     """The three branches; those at 1/2 and 1/4 are one ResNet, its third and fourth stages on halved features."""
 
     def __init__(self, depth: int) -> None:
@@ -138,7 +140,7 @@ class CascadeFeatureFusion(nn.Module):
         return low, low + self.conv_high(high)
 
 
-class Neck(nn.Module):
+class MMSegNeck(nn.Module):
     """The two fusions of the cascade. Their sums are of ReLUs' values, so that a ReLU after them changes nothing."""
 
     def __init__(self) -> None:
@@ -154,7 +156,7 @@ class Neck(nn.Module):
         return sub24, sub12, fused
 
 
-class Head(nn.Module):
+class MMSegHead(nn.Module):
     """A 3x3 convolution and the scores; ``dropout`` is the share of channels that training leaves out."""
 
     def __init__(self, num_classes: int, dropout: float = 0.0) -> None:

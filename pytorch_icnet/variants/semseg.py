@@ -74,8 +74,8 @@ class SemSegICNet(nn.Module):
         self.convbnrelu2_sub1 = Unit("cbr_unit", 32, 32, 3, batch_norm, stride=2, relu=True)
         self.convbnrelu3_sub1 = Unit("cbr_unit", 32, 64, 3, batch_norm, stride=2, relu=True)
         self.classification = nn.Conv2d(128, num_classes, 1)
-        self.cff_sub24 = Fusion(num_classes, 256, 256, batch_norm)
-        self.cff_sub12 = Fusion(num_classes, 128, 64, batch_norm)
+        self.cff_sub24 = SemSegFusion(num_classes, 256, 256, batch_norm)
+        self.cff_sub12 = SemSegFusion(num_classes, 128, 64, batch_norm)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | Scores:
         """Scores before softmax.
@@ -165,7 +165,7 @@ class Unit(nn.Module):
         return y
 
 
-class Bottleneck(nn.Module):
+class SemSegBottleneck(nn.Module):
     """1x1, 3x3, 1x1, and the sum with the shortcut, which is a 1x1 convolution where ``project``.
 
     The stride is on the first convolution where ``early``, as in Caffe, otherwise on the second.
@@ -212,10 +212,10 @@ class Stage(nn.Module):
         early: bool = False,
     ) -> None:
         super().__init__()
-        first = Bottleneck(
+        first = SemSegBottleneck(
             inputs, inner, outputs, batch_norm, stride=stride, dilation=dilation, project=project, early=early
         )
-        rest = (Bottleneck(outputs, inner, outputs, batch_norm, dilation=dilation) for _ in range(blocks - 1))
+        rest = (SemSegBottleneck(outputs, inner, outputs, batch_norm, dilation=dilation) for _ in range(blocks - 1))
         self.layers = nn.Sequential(first, *rest)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -248,7 +248,7 @@ def _even(size: tuple[int, int], bins: int) -> Window:
     return height, width, height, width
 
 
-class Fusion(nn.Module):
+class SemSegFusion(nn.Module):
     """The sum of the coarser branch, dilated, and the finer one, projected, after ReLU; sizes must agree."""
 
     def __init__(self, num_classes: int, low: int, high: int, batch_norm: bool) -> None:

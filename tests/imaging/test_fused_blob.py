@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytorch_icnet.imaging import implementations, imresize, preprocess
-from pytorch_icnet.imaging.fused.lines import line
+from pytorch_icnet.imaging.fused.lines import tap_rows
 from pytorch_icnet.imaging.imresize import Plan, plan
 from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from pytorch_icnet.imaging.preprocess import image_blob
@@ -102,7 +102,7 @@ def test_threads_and_layouts_do_not_matter(form: str) -> None:
 @given(length=st.integers(1, 300), outputs=st.integers(1, 300))
 def test_lines_keep_every_weight_in_its_order(length: int, outputs: int) -> None:
     taps = plan((length, 1), (outputs, 1)).rows
-    packed = line(taps)
+    packed = tap_rows(taps)
     for output in range(outputs):
         used = taps.weights[output] != 0
         count = int(used.sum())

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from icnet_common.errors import InputError
 from pytorch_icnet.outputs import Drawing
 from pytorch_icnet.pipeline import Threads
-from pytorch_icnet.predict.clip import Clip
+from pytorch_icnet.predict.clip import ClipTiming
 from pytorch_icnet.predict.job import FrameTask, Method, run
 from pytorch_icnet.predict.outputs import SourceOutputs
-from pytorch_icnet.predict.sources import Frame, Video
+from pytorch_icnet.predict.sources import SourceFrame, Video
 
 from .clips import images, number_of, numbered
 
 Bytes = NDArray[np.uint8]
 
-CLIP = Clip(Fraction(10), Fraction(1, 10))
+CLIP = ClipTiming(Fraction(10), Fraction(1, 10))
 
 THREADS = Threads(1, 1, 1)
 
@@ -57,12 +57,12 @@ def method(steps: Steps) -> Method:
     return Method(cast("Any", steps))
 
 
-def frames(count: int, begun: Callable[[int], None] = lambda number: None) -> Generator[Frame, None, None]:
+def frames(count: int, begun: Callable[[int], None] = lambda number: None) -> Generator[SourceFrame, None, None]:
     source = Video(Path("clip.mp4"), PurePath("clip"))
     for number in range(count):
         begun(number)
         image = numbered(number)
-        yield Frame(source, number, lambda image=image: image, number * CLIP.tick, CLIP.tick, CLIP)  # type: ignore[misc]
+        yield SourceFrame(source, number, lambda image=image: image, number * CLIP.tick, CLIP.tick, CLIP)  # type: ignore[misc]
 
 
 def test_stages_overlap(tmp_path: Path) -> None:
@@ -123,9 +123,9 @@ def test_frames_that_cannot_be_read_are_handed_on(tmp_path: Path) -> None:
     def broken() -> Bytes:
         raise InputError("clip.png: damaged")
 
-    def some() -> Generator[Frame, None, None]:
+    def some() -> Generator[SourceFrame, None, None]:
         for frame in frames(4):
-            yield Frame(frame.source, frame.number, broken, clip=CLIP) if frame.number == 1 else frame
+            yield SourceFrame(frame.source, frame.number, broken, clip=CLIP) if frame.number == 1 else frame
 
     errors = [work.error for work in run(some(), method(Steps()), SourceOutputs(tmp_path, ("overlay",)), THREADS)]
     assert [str(error) if error else None for error in errors] == [None, "clip.png: damaged", None, None]

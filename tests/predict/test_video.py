@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from pytorch_icnet.imaging.draw import overlay
 from pytorch_icnet.imaging.images import read_label_map
 from pytorch_icnet.predict import Predictor, cli, video_files
-from pytorch_icnet.predict.clip import Clip, Clock
+from pytorch_icnet.predict.clip import ClipTiming, Clock
 
 from .clips import SIZE, images, number_of, numbered, times, write_clip
 
@@ -104,7 +104,7 @@ def test_rates_that_milliseconds_cannot_say(tmp_path: Path, weights: Path) -> No
 
 
 def test_times_rise_whatever_the_file_says() -> None:
-    clock = Clock(Clip(Fraction(10), Fraction(1, 90000)))
+    clock = Clock(ClipTiming(Fraction(10), Fraction(1, 90000)))
     stamps = [Fraction(5), Fraction(51, 10), None, Fraction(5), Fraction(6)]
     assert [clock.time(stamp) for stamp in stamps] == [0, Fraction(1, 10), Fraction(2, 10), Fraction(3, 10), 1]
 

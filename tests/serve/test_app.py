@@ -16,7 +16,7 @@ from fastapi.testclient import TestClient
 
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.serve.app import create_app
-from pytorch_icnet.serve.settings import Settings
+from pytorch_icnet.serve.settings import ServerSettings
 from pytorch_icnet.serve.work import Answer
 from pytorch_icnet.serve.worker import Busy, Worker
 from pytorch_icnet.supervisely.modes import DeployedModel
@@ -51,7 +51,7 @@ def predictor() -> Gated:
 
 @contextmanager
 def asking(predictor: Predictor, **settings: Any) -> Iterator[TestClient]:
-    with TestClient(create_app(DeployedModel.of(predictor), Settings(**settings))) as client:
+    with TestClient(create_app(DeployedModel.of(predictor), ServerSettings(**settings))) as client:
         while client.get("/readyz").status_code != 200:
             time.sleep(0.01)
         yield client
@@ -117,7 +117,7 @@ def _latin(headers: dict[str, str]) -> dict[str, Any]:
 
 
 def test_names_of_the_server(predictor: Gated) -> None:
-    with TestClient(create_app(DeployedModel.of(predictor), Settings(hosts=("here", "[::1]")))) as client:
+    with TestClient(create_app(DeployedModel.of(predictor), ServerSettings(hosts=("here", "[::1]")))) as client:
         for host, status in (("here", 200), ("HERE:80", 200), ("[::1]:8000", 200), ("there", 421), ("", 421)):
             assert client.get("/healthz", headers={"Host": host}).status_code == status, host
 

@@ -193,7 +193,7 @@ def test_losses_gradients_and_statistics(depth: int) -> None:
     """One forward and backward pass in float64, without dropout, as the golden one."""
     model, (blobs, labels) = mmseg_golden.network(depth).train(), mmseg_golden.training_batch()
     for head in model.auxiliary_head:
-        assert isinstance(head, mmseg.Head) and head.dropout.p == 0.1
+        assert isinstance(head, mmseg.MMSegHead) and head.dropout.p == 0.1
         head.dropout.p = 0.0
     heads = model.cascade_scores(blobs)
     names = ("decode_head", "auxiliary_head1", "auxiliary_head0")

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ..imresize import Taps
 
 
-class Line(NamedTuple):
+class TapRows(NamedTuple):
     """One axis of a resize, without the taps whose weight is zero: they add nothing to bytes."""
 
     indices: npt.NDArray[np.int32]
@@ -19,9 +19,9 @@ class Line(NamedTuple):
     """(taps, outputs); 0 where an output has fewer taps than others."""
 
 
-def line(taps: Taps) -> Line:
+def tap_rows(taps: Taps) -> TapRows:
     """The non-zero taps of an axis."""
     zero = taps.weights == 0
     order = np.argsort(zero, axis=1, kind="stable")[:, : int((~zero).sum(axis=1).max())]
     indices, weights = (np.take_along_axis(part, order, axis=1).T for part in (taps.indices, taps.weights))
-    return Line(np.ascontiguousarray(indices, np.int32), np.ascontiguousarray(weights))
+    return TapRows(np.ascontiguousarray(indices, np.int32), np.ascontiguousarray(weights))

@@ -8,7 +8,7 @@ import torch
 
 from ..imresize import BELOW_HALF, plan
 from .compiled import compiled, in_parts
-from .lines import Line, line
+from .lines import TapRows, tap_rows
 
 Bytes = npt.NDArray[np.uint8]
 Doubles = npt.NDArray[np.float64]
@@ -29,7 +29,8 @@ def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: to
     planned = plan(pixels.shape[:2], size)
     height, width = planned.size
     planes = np.empty((3, height, width), np.float32)
-    rows, columns, channels, values = line(planned.rows), line(planned.columns), np.array(order), table.numpy()
+    rows, columns = tap_rows(planned.rows), tap_rows(planned.columns)
+    channels, values = np.array(order), table.numpy()
     make = _rows_first if planned.rows_first else _columns_first
     in_parts(lambda start, stop: make(pixels, rows, columns, channels, values, start, stop, planes), height)
     return torch.from_numpy(planes)
@@ -37,7 +38,7 @@ def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: to
 
 @compiled
 def _columns_first(
-    image: Bytes, rows: Line, columns: Line, order: Indices, table: Floats, start: int, stop: int, planes: Floats
+    image: Bytes, rows: TapRows, columns: TapRows, order: Indices, table: Floats, start: int, stop: int, planes: Floats
 ) -> None:
     """The blob's rows [start, stop), where the columns' scale is the smaller one."""
     lowest, highest = image.shape[0], 0
@@ -63,7 +64,7 @@ def _columns_first(
 
 @compiled
 def _rows_first(
-    image: Bytes, rows: Line, columns: Line, order: Indices, table: Floats, start: int, stop: int, planes: Floats
+    image: Bytes, rows: TapRows, columns: TapRows, order: Indices, table: Floats, start: int, stop: int, planes: Floats
 ) -> None:
     """The blob's rows [start, stop), where the rows' scale is the smaller one, or equal."""
     width = planes.shape[2]
@@ -82,7 +83,7 @@ def _rows_first(
 
 
 @compiled
-def _resize_row(samples: Doubles, columns: Line, total: Doubles, resized: Bytes) -> None:
+def _resize_row(samples: Doubles, columns: TapRows, total: Doubles, resized: Bytes) -> None:
     """One row along the columns. Weights that are not negative and sum to one need no saturation."""
     for k in range(len(columns.indices)):
         indices, weights = columns.indices[k], columns.weights[k]

@@ -10,14 +10,14 @@ import triton
 import triton.language as tl
 
 from ..imresize import plan
-from .lines import line
+from .lines import tap_rows
 
 _PIXELS = 256
 """Normalization of a program."""
 
 
-class Tables(NamedTuple):
-    """A resize on a device; see :class:`.lines.Line`."""
+class ResizeTables(NamedTuple):
+    """A resize on a device; see :class:`.lines.TapRows`."""
 
     rows: torch.Tensor
     row_weights: torch.Tensor
@@ -58,11 +58,11 @@ def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: to
 
 
 @lru_cache(maxsize=8)
-def _tables(source: tuple[int, int], size: tuple[int, int], device: torch.device) -> Tables:
+def _tables(source: tuple[int, int], size: tuple[int, int], device: torch.device) -> ResizeTables:
     planned = plan(source, size)
-    parts = [part for taps in (planned.rows, planned.columns) for part in line(taps)]
+    parts = [part for taps in (planned.rows, planned.columns) for part in tap_rows(taps)]
     rows, row_weights, columns, column_weights = (torch.from_numpy(part).to(device) for part in parts)
-    return Tables(rows, row_weights, columns, column_weights, planned.rows_first)
+    return ResizeTables(rows, row_weights, columns, column_weights, planned.rows_first)
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]

@@ -18,7 +18,7 @@ _ROWS, _COLUMNS = 4, 32
 """Normalization of a program: a row of Interp's cells where the map is about as large as the net's input."""
 
 
-class Tables(NamedTuple):
+class TilingTables(NamedTuple):
     """A geometry on a device."""
 
     row_first: torch.Tensor
@@ -90,12 +90,12 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
 
 
 @lru_cache(maxsize=8)
-def _tables(full_size: tuple[int, int], size: tuple[int, int], zoom: int, device: torch.device) -> Tables:
+def _tables(full_size: tuple[int, int], size: tuple[int, int], zoom: int, device: torch.device) -> TilingTables:
     rows, columns, _, _ = tiling(full_size, size, zoom)
     tensors = (_two_taps(axis, device) for axis in (rows, columns))
     (row_first, row_weights), (column_first, column_weights) = tensors
     corners = _corners(rows, zoom, _ROWS), _corners(columns, zoom, _COLUMNS)
-    return Tables(row_first, row_weights, column_first, column_weights, corners)
+    return TilingTables(row_first, row_weights, column_first, column_weights, corners)
 
 
 def _two_taps(axis: Axis, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,7 +11,7 @@ from ...pyramid import BINS, windows
 from ..cache import Unavailable
 from ..rewritten import BRANCH_BLOCKS, RewrittenICNet, bias_of, convolution_of
 from . import borders
-from .program import MAX_BINS, Blob, Input, Kind, Operation, Program
+from .program import MAX_BINS, Blob, Input, KernelOperation, KernelProgram, Kind
 
 Size = tuple[int, int]
 
@@ -26,7 +26,7 @@ PAIR_BAND = 6
 """Rows that are computed at a time where threads take turns."""
 
 
-def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts: int) -> Program:
+def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts: int) -> KernelProgram:
     """The program that computes ``model.quarter_scores`` of an image of (height, width) ``size``.
 
     Raises:
@@ -34,17 +34,17 @@ def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts
     """
     if any(n % 32 != 1 or n < 32 * (borders.SMALLEST - 1) + 1 for n in size):
         raise Unavailable(f"the kernels take heights and widths of 65, 97, 129, ..., not {size[0]}x{size[1]}")
-    return _Writer(Program(kernels, parts), model, size).write()
+    return _Writer(KernelProgram(kernels, parts), model, size).write()
 
 
 class _Writer:
-    def __init__(self, program: Program, model: RewrittenICNet, size: Size) -> None:
+    def __init__(self, program: KernelProgram, model: RewrittenICNet, size: Size) -> None:
         self.program, self.model = program, model
         self.sizes = [((size[0] - 1) // 2**k + 1, (size[1] - 1) // 2**k + 1) for k in range(6)]
         """Of the image, and halved 1 to 5 times."""
         self.block_band = BLOCK_BANDS[program.parts]
 
-    def write(self) -> Program:
+    def write(self) -> KernelProgram:
         half = self._half_branch()
         coarse = self._upsampled("conv_sub4", self._quarter_branch(half))
         sub24 = self._convolution("conv3_1_sub2_proj", half, 4, relu=True, coarse=coarse)
@@ -54,11 +54,11 @@ class _Writer:
 
     def _half_branch(self) -> Blob:
         """From the image to ``conv3_1``."""
-        image = Operation(Kind.IMAGE, self.program.blob(3, self.sizes[1], image=True), stride=2)
+        image = KernelOperation(Kind.IMAGE, self.program.blob(3, self.sizes[1], image=True), stride=2)
         first = self._convolution("conv1_1_3x3_s2", image.out, 2, stride=2, relu=True)
         second = self._convolution("conv1_2_3x3", first.out, 2, relu=True)
         third = self._convolution("conv1_3_3x3", second.out, 2, relu=True, floats=True)
-        pool = Operation(Kind.POOLING, self.program.blob(third.out.channels, self.sizes[3]), [_pooled(third.out)])
+        pool = KernelOperation(Kind.POOLING, self.program.blob(third.out.channels, self.sizes[3]), [_pooled(third.out)])
         self.program.bands(image, first, second, third, pool, rows=IMAGE_BAND)
         return self._blocks(HALF_BLOCKS, pool.out)
 
@@ -69,7 +69,7 @@ class _Writer:
         height, width = self.sizes[5]
         z = self.program.blob(last.out_channels, self.sizes[5], _halo(5), floats=True)
         zero = torch.zeros(last.out_channels)
-        self.program.bands(Operation(Kind.CONVOLUTION, z, [Input(x, last.weight)], zero), rows=self.block_band)
+        self.program.bands(KernelOperation(Kind.CONVOLUTION, z, [Input(x, last.weight)], zero), rows=self.block_band)
         y = self.program.blob(last.out_channels, self.sizes[5], _halo(5))
         pool, spread = pyramid_matrices(self.model, height, width)
         if len(pool) > MAX_BINS:
@@ -82,19 +82,19 @@ class _Writer:
 
     def _scores(self, coarse: Blob) -> None:
         """From the image and ``conv_sub2`` to the scores."""
-        image = Operation(Kind.IMAGE, self.program.blob(3, self.sizes[0], image=True), stride=1)
+        image = KernelOperation(Kind.IMAGE, self.program.blob(3, self.sizes[0], image=True), stride=1)
         first = self._convolution("conv1_sub1", image.out, 1, stride=2, relu=True)
         second = self._convolution("conv2_sub1", first.out, 2, stride=2, relu=True)
         third = self._convolution("conv3_sub1", second.out, 3, stride=2, relu=True)
         sub12 = self._convolution("conv3_sub1_proj", third.out, 3, relu=True, coarse=coarse)
         classes = self._convolution("conv6_cls", sub12.out, 3, floats=True)
         top = self.program.blob(classes.out.channels, self.sizes[2], stored=False)
-        scores = Operation(Kind.SCORES, top, [Input(classes.out, torch.zeros(0, 1, 1, 1))])
+        scores = KernelOperation(Kind.SCORES, top, [Input(classes.out, torch.zeros(0, 1, 1, 1))])
         self.program.bands(image, first, second, third, sub12, classes, scores, rows=2 * IMAGE_BAND)
 
     def _blocks(self, names: tuple[str, ...], x: Blob) -> Blob:
         """Bottlenecks; the step of each also reduces the channels for the next one, which needs no other pixels."""
-        pending: list[Operation] = []
+        pending: list[KernelOperation] = []
         for name in names:
             level = 3 if name.startswith("conv2") else 4 if name == "conv3_1" else 5
             stride = 2 if name in ("conv3_1", "conv3_2") else 1
@@ -111,29 +111,31 @@ class _Writer:
         self.program.bands(*pending, rows=self.block_band)
         return x
 
-    def _increase(self, name: str, x: Blob, shortcut: Blob, level: int, stride: int) -> Operation:
+    def _increase(self, name: str, x: Blob, shortcut: Blob, level: int, stride: int) -> KernelOperation:
         """The end of a bottleneck. A projected shortcut is a second source: the sum of both is one convolution."""
         increase = convolution_of(self.model, f"{name}_1x1_increase")
         out = self.program.blob(increase.out_channels, self.sizes[level], _halo(level))
         inputs, bias = [Input(x, increase.weight)], bias_of(increase)
         if f"{name}_1x1_proj" not in self.model._modules:
-            return Operation(Kind.CONVOLUTION, out, inputs, bias, relu=True, residual=shortcut, stride=stride)
+            return KernelOperation(Kind.CONVOLUTION, out, inputs, bias, relu=True, residual=shortcut, stride=stride)
         projection = convolution_of(self.model, f"{name}_1x1_proj")
         inputs.append(Input(shortcut, projection.weight, stride))
-        return Operation(Kind.CONVOLUTION, out, inputs, bias + bias_of(projection), relu=True)
+        return KernelOperation(Kind.CONVOLUTION, out, inputs, bias + bias_of(projection), relu=True)
 
     def _upsampled(self, name: str, x: Blob) -> Blob:
         """The coarse result of a convolution that follows an upsampling; see :mod:`.borders`."""
         layer = self.model.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
         out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts != 1)
-        operation = Operation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
+        operation = KernelOperation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
         lines = borders.lines(x.height, x.width)
         if self.program.parts:
             self.program.lines(operation, lines)
         else:
             some = [line for line in lines if line[-4:] != borders.ALL_TAPS]
-            self.program.lines(operation, some, Operation(Kind.WINOGRAD, out, [Input(x, weight)], bias), rows=PAIR_BAND)
+            self.program.lines(
+                operation, some, KernelOperation(Kind.WINOGRAD, out, [Input(x, weight)], bias), rows=PAIR_BAND
+            )
         return out
 
     def _convolution(
@@ -146,7 +148,7 @@ class _Writer:
         relu: bool = False,
         floats: bool = False,
         coarse: Blob | None = None,
-    ) -> Operation:
+    ) -> KernelOperation:
         """A convolution to the size of ``level``; ``coarse`` is what it adds, at half that size."""
         layer = convolution_of(self.model, name)
         out = self.program.blob(layer.out_channels, self.sizes[level], _halo(level), floats=floats)
@@ -156,7 +158,7 @@ class _Writer:
         inputs = [Input(x, layer.weight, stride, layer.dilation[0])]
         plain = self.program.parts == 0 and not x.image and coarse is None
         kind = Kind.WINOGRAD if plain and (layer.kernel_size, stride) == ((3, 3), 1) else Kind.CONVOLUTION
-        return Operation(kind, out, inputs, bias_of(layer), relu, residual=coarse, upsampled=pairs)
+        return KernelOperation(kind, out, inputs, bias_of(layer), relu, residual=coarse, upsampled=pairs)
 
 
 def pyramid_matrices(model: ICNet, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:

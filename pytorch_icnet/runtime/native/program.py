@@ -15,7 +15,7 @@ import torch
 
 from ..winograd import transformed
 from . import structures
-from .structures import LINE, Memory
+from .structures import LINE, HugePageMemory
 
 BLOCK = 32
 """Channels that stand side by side."""
@@ -75,7 +75,7 @@ class Input(NamedTuple):
 
 
 @dataclass
-class Operation:
+class KernelOperation:
     """A layer of a step; see ``program.hpp``."""
 
     kind: Kind
@@ -94,7 +94,7 @@ class Operation:
         self.reads = [source.blob for source in self.inputs] + ([self.residual] if self.residual else [])
 
 
-class Program:
+class KernelProgram:
     """Steps for the kernels, and the memory that they work in.
 
     Args:
@@ -104,11 +104,11 @@ class Program:
 
     def __init__(self, kernels: ctypes.CDLL, parts: int) -> None:
         self._kernels, self.parts = kernels, parts
-        self._memory = Memory()
+        self._memory = HugePageMemory()
         self._blobs: list[Blob] = []
-        self._steps: list[structures.Step] = []
-        self._bands: list[Sequence[Operation]] = []
-        self._tables: list[ctypes.Array[structures.Operation]] = []
+        self._steps: list[structures.CStep] = []
+        self._bands: list[Sequence[KernelOperation]] = []
+        self._tables: list[ctypes.Array[structures.COperation]] = []
         self._scratch = 0
 
     def blob(
@@ -127,7 +127,7 @@ class Program:
         self._blobs.append(blob)
         return blob
 
-    def bands(self, *operations: Operation, rows: int) -> None:
+    def bands(self, *operations: KernelOperation, rows: int) -> None:
         """A step of operations one after the other, on bands of so many rows of the last one's top.
 
         What other steps read must be read here only by 1x1 convolutions of stride 1: threads divide the rows.
@@ -136,7 +136,11 @@ class Program:
         self._step(operations, band=rows)
 
     def lines(
-        self, operation: Operation, lines: Sequence[Sequence[int]], whole: Operation | None = None, rows: int = 0
+        self,
+        operation: KernelOperation,
+        lines: Sequence[Sequence[int]],
+        whole: KernelOperation | None = None,
+        rows: int = 0,
     ) -> None:
         """A step of one convolution at some of its pixels.
 
@@ -161,7 +165,7 @@ class Program:
         """
         source.window = out.window = False
         out.step = len(self._steps)
-        step = structures.Step(source=source.index, out=out.index, bias=self._bias(bias))
+        step = structures.CStep(source=source.index, out=out.index, bias=self._bias(bias))
         for target, matrix in ((step.pool, pool), (step.spread, spread)):
             dense = matrix.numpy().astype(np.float32)
             rows, columns = dense.nonzero()
@@ -172,20 +176,20 @@ class Program:
             target.rows = len(dense)
         self._steps.append(step)
 
-    def _step(self, operations: Sequence[Operation], **values: int) -> None:
+    def _step(self, operations: Sequence[KernelOperation], **values: int) -> None:
         number = len(self._steps)
         for operation in operations:
             operation.out.step = number
             for blob in operation.reads:
                 blob.window &= blob.step == number
-        table = (structures.Operation * len(operations))(*map(self._structure, operations))
+        table = (structures.COperation * len(operations))(*map(self._structure, operations))
         self._tables.append(table)
-        self._steps.append(structures.Step(ctypes.addressof(table), n_operations=len(operations), **values))
+        self._steps.append(structures.CStep(ctypes.addressof(table), n_operations=len(operations), **values))
 
-    def _structure(self, operation: Operation) -> structures.Operation:
+    def _structure(self, operation: KernelOperation) -> structures.COperation:
         out, residual = operation.out, operation.residual
         same = residual if residual and not operation.upsampled else None
-        result = structures.Operation(
+        result = structures.COperation(
             kind=operation.kind,
             out=out.index,
             sources=len(operation.inputs),
@@ -206,7 +210,7 @@ class Program:
             self._set_source(target, source, operation)
         return result
 
-    def _set_source(self, target: structures.Source, source: Input, operation: Operation) -> None:
+    def _set_source(self, target: structures.CSource, source: Input, operation: KernelOperation) -> None:
         blob, weight, outputs = source.blob, source.weight, operation.out.channels
         rows, columns = weight.shape[-2:]
         target.buffer, target.stride, target.dilation = blob.index, source.stride, source.dilation
@@ -231,9 +235,9 @@ class Program:
         """Lay the blobs out for up to so many threads; nothing can be added afterwards."""
         self._check_bands()
         self.threads = threads
-        self._buffers = (structures.Buffer * len(self._blobs))()
-        self._table = (structures.Step * len(self._steps))(*self._steps)
-        self._program = structures.Program(
+        self._buffers = (structures.CBuffer * len(self._blobs))()
+        self._table = (structures.CStep * len(self._steps))(*self._steps)
+        self._program = structures.CProgram(
             *(ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.parts),
             *(self._memory.take(threads * self._scratch), self._scratch),
         )
@@ -261,7 +265,7 @@ class Program:
                 reads = [i for reader in operations for i in reader.inputs if i.blob is operation.out]
                 assert not shared or all((i.stride, i.weight.shape[-2]) == (1, 1) for i in reads)
 
-    def _lay_out(self, blob: Blob, buffer: structures.Buffer, rows: int) -> None:
+    def _lay_out(self, blob: Blob, buffer: structures.CBuffer, rows: int) -> None:
         if blob.image:
             pitch = -(-blob.pitch // 8) * 8
             buffer.pixel, buffer.blocks = (8, self.parts) if self.parts else (12, 1)
@@ -285,7 +289,7 @@ class Program:
 
         Not from two threads at once.
         """
-        call = structures.Call(image.data_ptr(), scores.data_ptr(), *image.shape[-2:], len(scores))
+        call = structures.CCall(image.data_ptr(), scores.data_ptr(), *image.shape[-2:], len(scores))
         self._kernels.run(ctypes.byref(self._program), ctypes.byref(call), min(threads, self.threads))
 
 

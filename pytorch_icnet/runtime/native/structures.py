@@ -18,11 +18,11 @@ def _fields(pointers: str = "", longs: str = "", ints: str = "") -> list[tuple[s
     return [(name, kind) for kind, names in kinds for name in names.split()]
 
 
-class Buffer(ctypes.Structure):
+class CBuffer(ctypes.Structure):
     _fields_ = _fields("data", "row pixel block thread", "height width blocks floats")
 
 
-class Source(ctypes.Structure):
+class CSource(ctypes.Structure):
     _fields_ = [
         *_fields(ints="buffer stride dilation rows columns pad blocks depth"),
         *_fields(longs="part"),
@@ -30,32 +30,32 @@ class Source(ctypes.Structure):
     ]
 
 
-class Operation(ctypes.Structure):
+class COperation(ctypes.Structure):
     _fields_ = [
         *_fields(ints="kind out sources groups relu flat residual residual_stride"),
         *_fields("row_pairs column_pairs bias"),
-        ("source", Source * 2),
+        ("source", CSource * 2),
     ]
 
 
-class Sparse(ctypes.Structure):
+class CSparse(ctypes.Structure):
     _fields_ = _fields("starts indices values", ints="rows")
 
 
-class Step(ctypes.Structure):
+class CStep(ctypes.Structure):
     _fields_ = [
         *_fields("operations lines", ints="n_operations n_lines band source out"),
-        ("pool", Sparse),
-        ("spread", Sparse),
+        ("pool", CSparse),
+        ("spread", CSparse),
         *_fields("bias"),
     ]
 
 
-class Program(ctypes.Structure):
+class CProgram(ctypes.Structure):
     _fields_ = [*_fields("buffers steps", ints="n_steps parts"), *_fields("scratch", longs="thread")]
 
 
-class Call(ctypes.Structure):
+class CCall(ctypes.Structure):
     _fields_ = _fields("image scores", ints="height width classes")
 
 
@@ -63,7 +63,7 @@ LINE = ("row", "column", "out_row", "out_column", "count", "vertical", "top", "b
 """The fields of a ``Line``, each an int32."""
 
 
-class Memory:
+class HugePageMemory:
     """Zeroed memory in huge pages where Linux has them: small pages cost a tenth of the time. Freed with the object."""
 
     def __init__(self) -> None:
