@@ -6,6 +6,10 @@ import os
 
 import pytest
 
+from .isolation import process_as_before, pytest_runtest_setup
+
+__all__ = ["cache_of_their_own", "process_as_before", "pytest_runtest_setup"]
+
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_their_own(tmp_path_factory: pytest.TempPathFactory) -> object:

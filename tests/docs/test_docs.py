@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from converter import reference, registry
-
 from . import programs, tables, world
 from .blocks import SHELL, Block, Command, Page, commands
 from .check import Visit
@@ -33,9 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def enter(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Enter:
-    """Go into a world for the page of this name; what its examples register is forgotten afterwards."""
-    monkeypatch.setattr(registry, "_types", dict(registry._types))
-    monkeypatch.setattr(reference.registry, "_formulas", dict(reference.registry._formulas))
+    """Go into a world for the page of this name."""
     return lambda page: world.enter(made, tmp_path / "here", page, monkeypatch)
 
 
