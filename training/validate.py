@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
+from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, ProtocolSettings, protocol
 from evaluation.run.distributed import Group
 from pytorch_icnet.icnet import SIZES
 from pytorch_icnet.predictor import Predictor
@@ -49,7 +49,7 @@ def validate(model: Trainable, source: LabelledImages, device: torch.device, gro
     group = group or Group()
     module = copy.deepcopy(model).eval()
     predictor = Predictor(module, device, backend="eager", rewrite=False)
-    own = protocol(predictor.card.protocol, Settings(table=source.table, **predictor.spec.of_network()))
+    own = protocol(predictor.card.protocol, ProtocolSettings(table=source.table, **predictor.spec.of_network()))
     tally, criterion, losses = own.tally(), CascadeLoss((1.0,)), []
     for index in group.share(range(len(source.entries))):
         rgb, labels = source.read(index)

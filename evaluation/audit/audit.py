@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,12 +19,10 @@ from pytorch_icnet.runtime.request import scores_of
 
 from ..data.labels import read_truth
 from ..data.lists import Entry, locate
-from ..protocols import Logits, Settings
-from ..scoring import ImageScore, Labels, score_image
-from .common_errors import MISTAKES, Bytes, DoesNotApply, Fed, Finish, Mistake, official_view
-
-K = TypeVar("K")
-V = TypeVar("V")
+from ..protocols import GroundTruth, ImageScore, Logits, Prediction, ProtocolSettings
+from ..protocols.base import Labels
+from ..protocols.official import Official, Scores
+from .common_errors import MISTAKES, Change, DoesNotApply, Feed, Finish, Mistake
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class Finding:
     """0 to 1; None where the mistake could not be made."""
     pixel_accuracy: float | None
     changed: float | None
-    """ShardResult of the pixels that get another label, 0 to 1; None where the label maps are of another size."""
+    """Share of the pixels that get another label, 0 to 1; None where the label maps are of another size."""
     note: str = ""
     """Why the mistake could not be made."""
 
@@ -48,7 +46,7 @@ class Audit:
 
     right: Finding
     mistakes: tuple[Finding, ...]
-    """In the order of the road from image to figure."""
+    """In the order of the steps from image to figure."""
     images: tuple[str, ...]
 
     def as_data(self) -> dict[str, Any]:
@@ -75,7 +73,7 @@ class Audit:
 
 def audit(
     predictor: Predictor,
-    settings: Settings,
+    settings: ProtocolSettings,
     entries: Sequence[Entry],
     data_root: str | os.PathLike[str],
     *,
@@ -102,14 +100,15 @@ def audit(
     truths = [
         read_truth(locate(data_root, entry.label or ""), settings.table, kind=label_kind).train_ids for entry in entries
     ]
+    official = Official(settings)
     attempts = [_Attempt(mistake) for mistake in (Mistake("official", "as it should be"), *mistakes)]
     for index, entry in enumerate(entries):
         progress(entry)
-        image = _Image(predictor, settings, read_image(locate(data_root, entry.image)))
+        image = _Image(predictor, official, read_image(locate(data_root, entry.image)))
         right = image.labels(attempts[0].mistake)
         for attempt in attempts:
             train_ids = truths[(index + 1) % len(truths) if attempt.mistake.next_image else index]
-            attempt.add(settings, image, train_ids, right, entry.image)
+            attempt.add(official, image, train_ids, right, entry.image)
     findings = [attempt.finding() for attempt in attempts]
     return Audit(findings[0], tuple(findings[1:]), tuple(entry.image for entry in entries))
 
@@ -117,46 +116,31 @@ def audit(
 class _Image:
     """One image: its scores, however it is fed, and its label maps, however they are made, computed once each."""
 
-    def __init__(self, predictor: Predictor, settings: Settings, image: Bytes) -> None:
-        self._predictor, self._settings, self._image = predictor, settings, image
-        self._logits: dict[str, Logits | DoesNotApply] = {}
-        self._labels: dict[tuple[str, Finish], Labels | DoesNotApply] = {}
+    def __init__(self, predictor: Predictor, official: Official, image: Labels) -> None:
+        self._predictor, self._official, self._image = predictor, official, image
+        self._logits: dict[tuple[Feed, Change | None], Logits] = {}
+        self._labels: dict[tuple[Feed, Change | None, Finish], Labels] = {}
 
     def labels(self, mistake: Mistake) -> Labels:
         """The label map of a mistake."""
-        size = (self._image.shape[0], self._image.shape[1])
+        fed, size = (mistake.feed, mistake.network), (self._image.shape[0], self._image.shape[1])
+        if fed not in self._logits:
+            self._logits[fed] = self._forward(*fed)
+        made = (*fed, mistake.finish)
+        if made not in self._labels:
+            self._labels[made] = mistake.finish(self._official, self._logits[fed], size)
+        return self._labels[made]
 
-        def finish() -> Labels:
-            return mistake.finish(self._settings, self._scores(mistake.fed), size)
-
-        return _once(self._labels, (mistake.fed.key, mistake.finish), finish)
-
-    def _scores(self, fed: Fed) -> Logits:
-        def forward() -> Logits:
-            blob = fed.blob(self._settings, self._image)
-            view = dataclasses.replace(official_view(self._settings), size=(blob.shape[-2], blob.shape[-1]))
-            predictor = self._predictor
-            if fed.network is None:
-                return predictor.forward(Prepared(view.size, {view: blob})).logits[view]
-            quarter = predictor.card.stride == QUARTER
-            with fed.network(predictor.module), torch.inference_mode():
-                planes = scores_of(predictor.module, blob.to(predictor.device), quarter=quarter)[0]
-            return Logits(planes.cpu(), view.size, quarter=quarter)
-
-        return _once(self._logits, fed.key, forward)
-
-
-def _once(known: dict[K, V | DoesNotApply], key: K, make: Callable[[], V]) -> V:
-    """The value of a key, made at the first call; so is the reason where it cannot be made."""
-    if key not in known:
-        try:
-            known[key] = make()
-        except DoesNotApply as reason:
-            known[key] = reason
-    found = known[key]
-    if isinstance(found, DoesNotApply):
-        raise found
-    return found
+    def _forward(self, feed: Feed, change: Change | None) -> Logits:
+        (view,), predictor = self._official.inputs(self._official.settings.input_size), self._predictor
+        blob = feed(self._official, view, self._image)
+        view = dataclasses.replace(view, size=(blob.shape[-2], blob.shape[-1]))
+        if change is None:
+            return predictor.forward(Prepared(view.size, {view: blob})).logits[view]
+        quarter = predictor.card.stride == QUARTER
+        with change(predictor.module), torch.inference_mode():
+            planes = scores_of(predictor.module, blob.to(predictor.device), quarter=quarter)[0]
+        return Logits(planes.cpu(), view.size, quarter=quarter)
 
 
 @dataclass
@@ -169,15 +153,15 @@ class _Attempt:
     changed: int | None = 0
     note: str = ""
 
-    def add(self, settings: Settings, image: _Image, train_ids: Labels, right: Labels, name: str) -> None:
+    def add(self, official: Official, image: _Image, train_ids: Labels, right: Labels, name: str) -> None:
         """Score an image, whose label map ``right`` is as it should be."""
         try:
             prediction = image.labels(self.mistake)
         except DoesNotApply as reason:
             self.note = str(reason)
             return
-        truth = self.mistake.truth(settings, train_ids, prediction)
-        self.images.append(score_image(prediction, truth, settings.num_classes, name))
+        truth = GroundTruth(self.mistake.truth(official, train_ids, prediction))
+        self.images.append(official.image_score(official.measure(Prediction(prediction), truth, name)))
         if prediction.shape != right.shape or self.changed is None:
             self.changed = None
         else:
@@ -188,7 +172,7 @@ class _Attempt:
         mistake = self.mistake
         if self.note:
             return Finding(mistake.name, mistake.what, None, None, None, self.note)
-        mean_iou, accuracy = mistake.figures(self.images)
+        mean_iou, accuracy = mistake.figures(Scores(tuple(self.images)))
         changed = None if self.changed is None else self.changed / self.pixels
         return Finding(mistake.name, mistake.what, mean_iou, accuracy, changed)
 

@@ -63,6 +63,7 @@ def read_truth(
     *,
     instances: bool = False,
     kind: str | None = None,
+    lenient: bool = False,
 ) -> GroundTruth:
     """The labels of an image.
 
@@ -71,6 +72,8 @@ def read_truth(
         table: what the data set's ids become.
         instances: also give label ids and instance ids, from the files beside it where this one has none.
         kind: one of :data:`KINDS`; None: see :func:`kind_of`.
+        lenient: only refuse trainIds that are in truth the table's own ids; other values above the classes may stand,
+            as for the original's scoring.
 
     Raises:
         InputError: there is no such file; it is damaged; or it holds something else than it is taken for, such as
@@ -84,7 +87,8 @@ def read_truth(
     kind = kind if kind is not None and found == wanted else kind_of(found, table)
     if kind == "trainIds":
         train_ids = read_label_map(found)
-        table.check_train_ids(train_ids, found)
+        if not lenient or table.looks_like_label_ids(train_ids):
+            table.check_train_ids(train_ids, found)
         return GroundTruth(train_ids, *_instances_beside(found, table)) if instances else GroundTruth(train_ids)
     label_ids, instance_ids = _read_ids(found, kind, table)
     if instances and instance_ids is None:

@@ -6,15 +6,16 @@ from types import MappingProxyType
 from icnet_common.errors import InputError
 from pytorch_icnet.imaging.inputs import ModelInput
 
-from .base import GroundTruth, Logits, Prediction, Protocol, Settings
+from .accumulator import MetricAccumulator
+from .base import Logits, Protocol, ProtocolSettings
 from .cityscapes import Cityscapes
+from .image_stats import GroundTruth, ImageScore, ImageStats, Prediction
 from .liminn import Liminn
 from .mmseg import MULTI_SCALE, MMSeg
 from .official import Official
 from .result import Metric, Result, Table
 from .semseg import SemSeg
 from .supervisely import Supervisely
-from .tally import ImageStats, MetricAccumulator
 
 PROTOCOLS: Mapping[str, type[Protocol]] = MappingProxyType(
     {each.name: each for each in (Official, MMSeg, Liminn, SemSeg, Supervisely, Cityscapes)}
@@ -29,6 +30,7 @@ __all__ = [
     "MULTI_SCALE",
     "PROTOCOLS",
     "GroundTruth",
+    "ImageScore",
     "ImageStats",
     "Logits",
     "Metric",
@@ -36,14 +38,14 @@ __all__ = [
     "ModelInput",
     "Prediction",
     "Protocol",
+    "ProtocolSettings",
     "Result",
-    "Settings",
     "Table",
     "protocol",
 ]
 
 
-def protocol(name: str, settings: Settings | None = None) -> Protocol:
+def protocol(name: str, settings: ProtocolSettings | None = None) -> Protocol:
     """The protocol of a name.
 
     Raises:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from pytorch_icnet.datasets.palette import IGNORED
 
-from ..scoring import Counts, ImageScore
+from .image_stats import Counts, ImageScore
 
 Doubles = npt.NDArray[np.float64]
 
 
 class Areas(NamedTuple):
-    """Normalization per class, int64 (classes,), where the label is not ignored."""
+    """Pixels per class, int64 (classes,), where the label is not ignored."""
 
     intersection: Counts
     """Of the class in label and prediction."""
@@ -25,6 +25,16 @@ class Areas(NamedTuple):
     @property
     def union(self) -> Counts:
         return self.predicted + self.labelled - self.intersection
+
+    @property
+    def accuracy(self) -> float:
+        """Of all pixels, 0 to 1; NaN where none is labelled."""
+        return float(ratio(self.intersection.sum(), self.labelled.sum()))
+
+    @property
+    def columns(self) -> dict[str, npt.NDArray[Any]]:
+        """For a :class:`~evaluation.protocols.result.Table`."""
+        return {"intersection": self.intersection, "union": self.union}
 
     def image_score(self, name: str) -> ImageScore:
         """As an image's own numbers."""

@@ -6,34 +6,32 @@ A run drives any number of protocols over the same list. For one image::
     logits = {view: Logits(net(view.blob(rgb))[0].cpu(), view.size) for view in views}    # one forward pass each
     for protocol in protocols:
         prediction = protocol.finish([logits[view] for view in protocol.inputs(size)], size)
-        record = protocol.measure(prediction, truth, name)                         # plain numbers, safe in threads
+        stats = protocol.measure(prediction, truth, name)                          # plain numbers, safe in threads
 
 and for the list::
 
-    tally = protocol.tally()
-    tally.add(index, record)         # in any order; record.as_data() is what a resumable run writes down
-    tally.merge(other)               # another process's or machine's share
-    tally.result()                   # the same bits however the work was divided
+    sums = protocol.tally()
+    sums.add(index, stats)           # in any order; stats.as_data() is what a resumable run writes down
+    sums.merge(other)                # another process's or machine's share
+    sums.result()                    # the same bits however the work was divided
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 import numpy.typing as npt
 
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable
 from pytorch_icnet.imaging.inputs import ModelInput, Size
-from pytorch_icnet.imaging.recipes import Floats, InferenceRecipe, InputSpec, Logits, at_size, resize_scores
+from pytorch_icnet.imaging.recipes import Floats, InferenceRecipe, InputSpec, Logits, resize_scores
 
-from ..scoring import Counts, ImageScore, Labels
+from .accumulator import MetricAccumulator, Metrics
 from .areas import areas
+from .image_stats import Counts, GroundTruth, ImageScore, ImageStats, Labels, Prediction
 from .result import Metric, Result, Table
-from .tally import ImageStats, MetricAccumulator
 
 __all__ = [
     "Counts",
@@ -47,8 +45,8 @@ __all__ = [
     "ModelInput",
     "Prediction",
     "Protocol",
+    "ProtocolSettings",
     "Result",
-    "Settings",
     "Size",
     "resize_scores",
 ]
@@ -58,7 +56,7 @@ CITYSCAPES_SIZE = (1024, 2048)
 
 
 @dataclass(frozen=True)
-class Settings(InputSpec):
+class ProtocolSettings(InputSpec):
     """What protocols are told of the run."""
 
     table: ClassTable = CITYSCAPES_TABLE
@@ -69,37 +67,9 @@ class Settings(InputSpec):
         return self.table.num_classes
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """A label map as a protocol scores it."""
-
-    labels: Labels
-    """uint8 of the protocol's :meth:`Protocol.label_size`: trainIds."""
-    truncated: Labels | None = None
-    """The same from logits cut to whole numbers, where the protocol's pixel accuracy looks at those."""
-
-    def at(self, size: Size) -> Labels:
-        """The label map at the image's size, for people to look at."""
-        return at_size(self.labels, size)
-
-
-@dataclass(frozen=True)
-class GroundTruth:
-    """The labels of an image; what a protocol needs of them says :attr:`Protocol.needs_instances`."""
-
-    train_ids: Labels
-    """uint8 HxW; the table's ignored trainId where nothing is scored."""
-    label_ids: Labels | None = None
-    """uint8 HxW, the data set's own ids."""
-    instance_ids: npt.NDArray[np.int32] | None = None
-    """HxW, 1000 times the label id plus the instance's number; below 1000 the label id of what is no instance."""
-
-
-class Protocol(ABC):
+class Protocol(Metrics):
     """One published protocol. Stateless: every method may run in any thread and process."""
 
-    name: ClassVar[str]
-    """What ``--protocol`` calls it."""
     source: ClassVar[str]
     """The repository, version and files that it follows."""
     needs_instances: ClassVar[bool] = False
@@ -108,8 +78,8 @@ class Protocol(ABC):
     predicts: ClassVar[type[InferenceRecipe]]
     """What makes the label maps."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+    def __init__(self, settings: ProtocolSettings | None = None) -> None:
+        self.settings = settings or ProtocolSettings()
         self.recipe = self.predicts(self.settings)
 
     @property
@@ -146,33 +116,31 @@ class Protocol(ABC):
         return ImageStats.of(name, prediction.labels, truth.train_ids)
 
     def tally(self) -> MetricAccumulator:
-        """An empty tally of this protocol."""
+        """An empty accumulator of this protocol."""
         return MetricAccumulator(self)
 
-    def image_score(self, record: ImageStats) -> ImageScore:
+    def image_score(self, stats: ImageStats) -> ImageScore:
         """An image's own numbers, for tables and for finding the worst images."""
-        return areas(record.confusion, self.num_classes).image_score(record.name)
+        return areas(stats.confusion, self.num_classes).image_score(stats.name)
 
     def report(
         self,
-        tally: MetricAccumulator,
+        sums: MetricAccumulator,
         figures: Sequence[Metric],
-        classes: Table,
+        columns: Mapping[str, npt.NDArray[Any]],
         notes: Sequence[str] = (),
         *,
         categories: Table | None = None,
     ) -> Result:
-        """A result with what is the same for every protocol."""
-        scored, images = self.scored(tally), tally.in_order()
-        return Result(self.name, self.source, tuple(figures), classes, images, scored, categories, tuple(notes))
+        """A result with what is the same for every protocol: the classes' confusion and the images."""
+        classes, scored = Table(self.settings.table.names, columns), self.scored(sums)
+        return Result(
+            self.name, self.source, tuple(figures), classes, sums.in_order(), scored, categories, tuple(notes)
+        )
 
-    def scored(self, tally: MetricAccumulator) -> Counts:
+    def scored(self, sums: MetricAccumulator) -> Counts:
         """(classes, classes) pixels by label and prediction, of those whose label is scored."""
-        return tally.confusion[: self.num_classes, : self.num_classes]
-
-    @abstractmethod
-    def result(self, tally: MetricAccumulator) -> Result:
-        """The figures of a tally, see :meth:`MetricAccumulator.result`."""
+        return sums.confusion[: self.num_classes, : self.num_classes]
 
     def as_data(self) -> dict[str, Any]:
         """For reports, and for telling two runs apart: what an image of Cityscapes is fed as."""

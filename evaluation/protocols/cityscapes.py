@@ -14,7 +14,17 @@ from icnet_common.errors import InputError
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, INSTANCES
 
 from .areas import Areas, nanmean, ratio
-from .base import Counts, GroundTruth, ImageScore, ImageStats, Labels, MetricAccumulator, Prediction, Result, Settings
+from .base import (
+    Counts,
+    GroundTruth,
+    ImageScore,
+    ImageStats,
+    Labels,
+    MetricAccumulator,
+    Prediction,
+    ProtocolSettings,
+    Result,
+)
 from .official import Official
 from .result import Metric, Table
 
@@ -45,7 +55,7 @@ class Cityscapes(Official):
     source = "mcordts/cityscapesScripts 2.2.4, evaluation/evalPixelLevelSemanticLabeling.py"
     needs_instances = True
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: ProtocolSettings | None = None) -> None:
         super().__init__(settings)
         if self.settings.table != CITYSCAPES_TABLE:
             raise InputError("the protocol cityscapes is for the classes of Cityscapes")
@@ -67,38 +77,35 @@ class Cityscapes(Official):
                 raise InputError(f"{name}: id {largest} in the {what}; Cityscapes' ids are 0 to 33")
         if instance_ids.shape != label.shape:
             raise InputError(f"{name}: the instance ids and the label ids are not of one size")
-        record = ImageStats.of(name, predicted, label)
-        return replace(record, instances=_instances(predicted, instance_ids, name))
+        stats = ImageStats.of(name, predicted, label)
+        return replace(stats, instances=_instances(predicted, instance_ids, name))
 
-    def image_score(self, record: ImageStats) -> ImageScore:
-        return _class_areas(record.confusion).image_score(record.name)
+    def image_score(self, stats: ImageStats) -> ImageScore:
+        return _class_areas(stats.confusion).image_score(stats.name)
 
-    def scored(self, tally: MetricAccumulator) -> Counts:
-        scored: Counts = tally.confusion[np.ix_(_SCORED, _SCORED)]
+    def scored(self, sums: MetricAccumulator) -> Counts:
+        scored: Counts = sums.confusion[np.ix_(_SCORED, _SCORED)]
         return scored
 
-    def result(self, tally: MetricAccumulator) -> Result:
-        classes = _class_areas(tally.confusion)
+    def result(self, sums: MetricAccumulator) -> Result:
+        classes = _class_areas(sums.confusion)
         columns = {
             "iou": ratio(classes.intersection, classes.union),
-            "instance_iou": np.array([_class_instance_iou(tally, train_id) for train_id in range(self.num_classes)]),
-            "intersection": classes.intersection,
-            "union": classes.union,
+            "instance_iou": np.array([_class_instance_iou(sums, train_id) for train_id in range(self.num_classes)]),
+            **classes.columns,
         }
         category_columns = {
-            "iou": np.array([_category_iou(tally, category) for category in _CATEGORIES]),
-            "instance_iou": np.array([_category_instance_iou(tally, category) for category in _CATEGORIES]),
+            "iou": np.array([_category_iou(sums, category) for category in _CATEGORIES]),
+            "instance_iou": np.array([_category_instance_iou(sums, category) for category in _CATEGORIES]),
         }
-        accuracy = float(ratio(classes.intersection.sum(), classes.labelled.sum()))
         figures = (
             Metric("mean_iou", "averageScoreClasses", nanmean(columns["iou"])),
             Metric("mean_instance_iou", "averageScoreInstClasses", nanmean(columns["instance_iou"])),
             Metric("category_iou", "averageScoreCategories", nanmean(category_columns["iou"])),
             Metric("category_instance_iou", "averageScoreInstCategories", nanmean(category_columns["instance_iou"])),
-            Metric("pixel_accuracy", "pixel accuracy", accuracy),
+            Metric("pixel_accuracy", "pixel accuracy", classes.accuracy),
         )
-        table = Table(self.settings.table.names, columns)
-        return self.report(tally, figures, table, categories=Table(tuple(_CATEGORIES), category_columns))
+        return self.report(sums, figures, columns, categories=Table(tuple(_CATEGORIES), category_columns))
 
 
 _SCORED = np.array([entry.label_id for entry in CITYSCAPES_TABLE.scored])
@@ -164,41 +171,41 @@ def _class_areas(counts: Counts) -> Areas:
     return Areas(rows[range(len(_SCORED)), _SCORED], rows[:, _SCORED].sum(axis=0), rows.sum(axis=1))
 
 
-def _class_instance_iou(tally: MetricAccumulator, train_id: int) -> float:
+def _class_instance_iou(sums: MetricAccumulator, train_id: int) -> float:
     entry = CITYSCAPES_TABLE.scored[train_id]
     if not entry.has_instances:
         return float("nan")
-    hits, misses = _weighted(tally, (entry.label_id,), category=False)
-    areas = _class_areas(tally.confusion)
+    hits, misses = _weighted(sums, (entry.label_id,), category=False)
+    areas = _class_areas(sums.confusion)
     wrong = areas.predicted[train_id] - areas.intersection[train_id]
     return float(ratio(hits, hits + wrong + misses))
 
 
-def _category_iou(tally: MetricAccumulator, name: str) -> float:
+def _category_iou(sums: MetricAccumulator, name: str) -> float:
     category = _CATEGORIES[name]
-    counts = tally.confusion
+    counts = sums.confusion
     hits, labelled = counts[np.ix_(category.scored, category.scored)].sum(), counts[category.scored].sum()
     return float(ratio(hits, labelled + _wrong(counts, category, category.scored)))
 
 
-def _category_instance_iou(tally: MetricAccumulator, name: str) -> float:
+def _category_instance_iou(sums: MetricAccumulator, name: str) -> float:
     category = _CATEGORIES[name]
     if not category.has_instances:
         return float("nan")
-    hits, misses = _weighted(tally, category.scored.tolist(), category=True)
-    return float(ratio(hits, hits + _wrong(tally.confusion, category, category.every) + misses))
+    hits, misses = _weighted(sums, category.scored.tolist(), category=True)
+    return float(ratio(hits, hits + _wrong(sums.confusion, category, category.every) + misses))
 
 
 def _wrong(counts: Counts, category: _Category, predicted: npt.NDArray[np.int64]) -> int:
-    """Normalization predicted as one of these ids where a class of another category is."""
+    """Pixels predicted as one of these ids where a class of another category is."""
     others = np.setdiff1d(_SCORED, category.scored)
     return int(counts[np.ix_(others, predicted)].sum())
 
 
-def _weighted(tally: MetricAccumulator, label_ids: Collection[int], *, category: bool) -> tuple[float, float]:
-    """Normalization of instances that are found and missed, each instance weighted to the average area of its class."""
+def _weighted(sums: MetricAccumulator, label_ids: Collection[int], *, category: bool) -> tuple[float, float]:
+    """Pixels of instances that are found and missed, each instance weighted to the average area of its class."""
     hits, misses = [], []
-    for (label_id, area), (count, own, of_category) in tally.instances.items():
+    for (label_id, area), (count, own, of_category) in sums.instances.items():
         if label_id in label_ids:
             found = of_category if category else own
             weight = AVERAGE_SIZE[CITYSCAPES_TABLE.by_label_id[label_id].name] / area

@@ -11,10 +11,10 @@ import torch
 from pytorch_icnet.datasets.palette import IGNORED
 from pytorch_icnet.imaging.recipes import LiminnRecipe, largest
 
-from ..scoring import EPS
 from .areas import areas
 from .base import GroundTruth, ImageScore, ImageStats, Logits, MetricAccumulator, Prediction, Protocol, Result, Size
-from .result import Metric, Table
+from .official import EPS
+from .result import Metric
 
 
 class Liminn(Protocol):
@@ -40,17 +40,17 @@ class Liminn(Protocol):
             correct = int(np.count_nonzero(matches))
         return ImageStats.of(name, prediction.labels, truth.train_ids, truncated_correct=correct)
 
-    def image_score(self, record: ImageStats) -> ImageScore:
-        score = super().image_score(record)
-        return score if record.truncated_correct is None else replace(score, correct=record.truncated_correct)
+    def image_score(self, stats: ImageStats) -> ImageScore:
+        score = super().image_score(stats)
+        return score if stats.truncated_correct is None else replace(score, correct=stats.truncated_correct)
 
-    def result(self, tally: MetricAccumulator) -> Result:
-        total = areas(tally.confusion, self.num_classes)
+    def result(self, sums: MetricAccumulator) -> Result:
+        total = areas(sums.confusion, self.num_classes)
         intersection = union = torch.zeros(self.num_classes)
         correct = labelled = 0
         running_iou, running_accuracy = [], []
         iou = intersection
-        for image in tally.in_order():
+        for image in sums.in_order():
             intersection = intersection + torch.from_numpy(image.intersection).float()
             union = union + torch.from_numpy(image.union).float()
             correct, labelled = correct + image.correct, labelled + image.labelled
@@ -73,8 +73,7 @@ class Liminn(Protocol):
         columns = {
             "iou": iou.double().numpy(),
             "true_iou": plain,
-            "intersection": total.intersection,
-            "union": total.union,
+            **total.columns,
         }
         notes = ["the averages are means of running values, so they depend on the order of the list"]
-        return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
+        return self.report(sums, figures, columns, notes)

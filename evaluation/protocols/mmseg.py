@@ -10,7 +10,7 @@ from pytorch_icnet.imaging.recipes import MMSegRecipe
 
 from .areas import areas, nanmean, ratio
 from .base import MetricAccumulator, Protocol, Result
-from .result import Metric, Table
+from .result import Metric
 
 MULTI_SCALE = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 """``--scales`` of the published multi-scale figures, which also flip."""
@@ -27,8 +27,8 @@ class MMSeg(Protocol):
     source = "mmsegmentation 0.30.0 (mmseg/core/evaluation/metrics.py) and 1.2.2 (mmseg/evaluation/metrics)"
     predicts = MMSegRecipe
 
-    def result(self, tally: MetricAccumulator) -> Result:
-        total = areas(tally.confusion, self.num_classes)
+    def result(self, sums: MetricAccumulator) -> Result:
+        total = areas(sums.confusion, self.num_classes)
         precision, recall = ratio(total.intersection, total.predicted), ratio(total.intersection, total.labelled)
         columns: dict[str, npt.NDArray[Any]] = {
             "iou": ratio(total.intersection, total.union),
@@ -37,12 +37,11 @@ class MMSeg(Protocol):
             "fscore": ratio(2 * (precision * recall), precision + recall),
             "precision": precision,
             "recall": recall,
-            "intersection": total.intersection,
-            "union": total.union,
+            **total.columns,
         }
         figures = [
             Metric("mean_iou", "mIoU", nanmean(columns["iou"])),
-            Metric("pixel_accuracy", "aAcc", float(ratio(total.intersection.sum(), total.labelled.sum()))),
+            Metric("pixel_accuracy", "aAcc", total.accuracy),
             *(
                 Metric(f"mean_{key}", name, nanmean(columns[key]))
                 for key, name in (
@@ -54,4 +53,4 @@ class MMSeg(Protocol):
                 )
             ),
         ]
-        return self.report(tally, figures, Table(self.settings.table.names, columns))
+        return self.report(sums, figures, columns)

@@ -7,7 +7,7 @@ from pytorch_icnet.imaging.recipes import SemSegRecipe
 
 from .areas import areas, nanmean, ratio
 from .base import GroundTruth, ImageScore, ImageStats, MetricAccumulator, Prediction, Protocol, Result
-from .result import Metric, Table
+from .result import Metric
 
 
 class SemSeg(Protocol):
@@ -24,27 +24,25 @@ class SemSeg(Protocol):
         height, width = prediction.labels.shape
         return ImageStats.of(name, prediction.labels, pillow_nearest(truth.train_ids, (height, width)))
 
-    def image_score(self, record: ImageStats) -> ImageScore:
-        counts = record.confusion[: self.num_classes, : self.num_classes]
-        return areas(counts, self.num_classes).image_score(record.name)
+    def image_score(self, stats: ImageStats) -> ImageScore:
+        counts = stats.confusion[: self.num_classes, : self.num_classes]
+        return areas(counts, self.num_classes).image_score(stats.name)
 
-    def result(self, tally: MetricAccumulator) -> Result:
-        total = areas(self.scored(tally), self.num_classes)
-        pixels = total.labelled.sum()
+    def result(self, sums: MetricAccumulator) -> Result:
+        total = areas(self.scored(sums), self.num_classes)
         iou, accuracy = ratio(total.intersection, total.union), ratio(total.intersection, total.labelled)
-        frequency = ratio(total.labelled, pixels)
+        frequency = ratio(total.labelled, total.labelled.sum())
         present = total.labelled > 0
         figures = (
             Metric("mean_iou", "Mean IoU", nanmean(iou)),
-            Metric("pixel_accuracy", "Overall Acc", float(ratio(total.intersection.sum(), pixels))),
+            Metric("pixel_accuracy", "Overall Acc", total.accuracy),
             Metric("mean_accuracy", "Mean Acc", nanmean(accuracy)),
             Metric("frequency_weighted_iou", "FreqW Acc", float((frequency[present] * iou[present]).sum())),
         )
         columns = {
             "iou": iou,
             "accuracy": accuracy,
-            "intersection": total.intersection,
-            "union": total.union,
+            **total.columns,
         }
         notes = ["labels are compared at the network's size"]
-        return self.report(tally, figures, Table(self.settings.table.names, columns), notes)
+        return self.report(sums, figures, columns, notes)

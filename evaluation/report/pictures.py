@@ -17,8 +17,8 @@ from pytorch_icnet.imaging.images import read_image, read_label_map
 
 from ..data.lists import Entry, locate
 from ..protocols import Result
-from ..run.task import Scoring
-from ..scoring import FIRST_IGNORED, ImageScore
+from ..protocols.official import FIRST_IGNORED
+from ..scoring import ImageScore, Scoring
 
 Bytes = npt.NDArray[np.uint8]
 

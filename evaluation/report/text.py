@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..protocols import Result, Table
-from ..scoring import ImageScore
+from ..protocols import ImageScore, Result, Table
 
 _PIXELS = np.integer
 """The kind of columns that the text leaves out."""

@@ -23,10 +23,10 @@ from pytorch_icnet.predictor import Predictor
 from ..data.lists import Entry
 from ..protocols import ImageStats, MetricAccumulator
 from ..report.text import image_line
-from ..scoring import ImageScore
+from ..scoring import ImageScore, Scoring
 from .distributed import Group
 from .journal import Finished, Journal, still_whole
-from .task import STAGES, Context, EvaluationTask, Scoring
+from .task import STAGES, Context, EvaluationTask
 
 try:
     import fcntl

@@ -27,18 +27,15 @@ from pytorch_icnet.runtime.devices import find_device
 from ..audit.audit import Audit, audit
 from ..data.labels import find_label
 from ..data.lists import Entry, ImageList, cityscapes_list, locate, read_list, refuse_equal_stems
-from ..protocols import DEFAULT, PROTOCOLS, MetricAccumulator, Protocol, Result, Settings, protocol
+from ..protocols import DEFAULT, PROTOCOLS, Protocol, ProtocolSettings, Result, protocol
 from ..protocols.base import CITYSCAPES_SIZE
 from ..report.published_scores import Expected, given, published
 from ..report.server_submission import check_names
 from ..report.text import image_line
-from ..scoring import first_lines
+from ..scoring import ImageScore, Scoring, first_lines, score_files
 from .distributed import Group
 from .execute import Run
 from .options import Options
-from .task import Scoring, score_files
-
-_SCORING_THREADS = 4
 
 
 @dataclass
@@ -187,18 +184,13 @@ def score_only(options: Options, log: Log) -> Evaluation:
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
     expected = _expected(options, ModelCard())
-    tallies: dict[str, MetricAccumulator] = {protocol.name: protocol.tally() for protocol in scoring.protocols}
-    first = next(iter(tallies.values()))
-    with closing(score_files(list(enumerate(entries)), scoring, folder, _SCORING_THREADS)) as tasks:
-        for task in tasks:
-            if task.score.skipped:
-                log.say(task.score.skipped)
-            for name, stats in task.score.stats.items():
-                tallies[name].add(task.index, stats)
-            if task.index in first.images:
-                console.echo(image_line(task.index + 1, len(entries), first.images[task.index]))
+
+    def show(index: int, image: ImageScore) -> None:
+        console.echo(image_line(index + 1, len(entries), image))
+
+    sums = score_files(entries, scoring, folder, log.say, show)
     data = {**_data(options, listed, scoring), "predictions": str(folder)}
-    results = [tally.result() for tally in tallies.values()]
+    results = [each.result() for each in sums.values()]
     return Evaluation(data, entries, scoring, folder, options.save_root, results, expected)
 
 
@@ -223,7 +215,7 @@ def _expected(options: Options, card: ModelCard) -> tuple[Expected, ...]:
 
 
 def _protocols(options: Options, table: ClassTable, predictor: Predictor | None) -> list[Protocol]:
-    settings = Settings(table=table, scales=options.scales, flip=options.flip)
+    settings = ProtocolSettings(table=table, scales=options.scales, flip=options.flip)
     own = DEFAULT
     if predictor is not None:
         settings = dataclasses.replace(settings, **predictor.spec.of_network())
@@ -236,7 +228,7 @@ def _protocols(options: Options, table: ClassTable, predictor: Predictor | None)
     return [protocol(name, settings) for name in names]
 
 
-def _feeds_otherwise(name: str, settings: Settings, changes: dict[str, Any]) -> bool:
+def _feeds_otherwise(name: str, settings: ProtocolSettings, changes: dict[str, Any]) -> bool:
     """Whether other settings change what a protocol feeds the network."""
     changed = dataclasses.replace(settings, **changes)
     return protocol(name, settings).inputs(CITYSCAPES_SIZE) != protocol(name, changed).inputs(CITYSCAPES_SIZE)

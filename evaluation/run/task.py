@@ -2,82 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from icnet_common.errors import InputError
 from icnet_common.files import digest
-from icnet_common.parallel import StageTimer, parallel_map
-from pytorch_icnet.datasets.classes import ClassTable
-from pytorch_icnet.imaging.images import NotALabelMap, read_image, read_label_map
+from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.outputs import Outputs
 from pytorch_icnet.pipeline import ImageTask
 from pytorch_icnet.predictor import Predictor, Prepared, Scored
 
-from ..data.labels import find_label, read_truth
 from ..data.lists import Entry, locate
-from ..protocols import GroundTruth, ImageStats, Prediction, Protocol
+from ..scoring import EntryScore, Scoring
 
 STAGES = ("read", "preprocess", "forward", "postprocess", "write", "score")
-
-
-@dataclass(frozen=True)
-class EntryScore:
-    """What an image adds to the figures.
-
-    Attributes:
-        stats: by protocol; empty where there is nothing to score with.
-        skipped: why it was not scored.
-    """
-
-    stats: Mapping[str, ImageStats] = field(default_factory=dict)
-    skipped: str | None = None
-
-
-@dataclass(frozen=True)
-class Scoring:
-    """What a run's label maps are scored with.
-
-    Attributes:
-        protocols: at least one; the label maps of the first are written.
-        table: the classes.
-        data_root: where the list's paths start.
-        label_kind: see :func:`evaluation.data.labels.read_truth`.
-    """
-
-    protocols: Sequence[Protocol]
-    table: ClassTable
-    data_root: Path
-    label_kind: str | None = None
-
-    def inputs(self, entry: Entry) -> dict[str, Path]:
-        """The files that an image's results are made from, by what they are."""
-        inputs = {"image": locate(self.data_root, entry.image)}
-        if entry.label is not None and (label := find_label(locate(self.data_root, entry.label))):
-            inputs["label"] = label
-        return inputs
-
-    def score(self, entry: Entry, predictions: Mapping[str, Prediction]) -> EntryScore:
-        """Measure an image's label maps, by protocol."""
-        if entry.label is None:
-            return EntryScore()
-        path = locate(self.data_root, entry.label)
-        if find_label(path) is None:
-            return EntryScore(skipped=f"{path}: no such label; skipped")
-        truth = self.truth(path)
-        return EntryScore(
-            {each.name: each.measure(predictions[each.name], truth, entry.image) for each in self.protocols}
-        )
-
-    def truth(self, path: Path) -> GroundTruth:
-        """The labels of an image."""
-        instances = any(protocol.needs_instances for protocol in self.protocols)
-        return read_truth(path, self.table, instances=instances, kind=self.label_kind)
 
 
 @dataclass(frozen=True)
@@ -155,47 +95,3 @@ class EvaluationTask(ImageTask):
             with self.timed("score"):
                 self.score = scoring.score(self.entry, predictions)
         self.context.note(self)
-
-
-@dataclass
-class FileTask(StageTimer):
-    """A label map in a file, and its score.
-
-    Attributes:
-        index: the entry's place in the list.
-        entry: a line of the list.
-    """
-
-    index: int
-    entry: Entry
-    score: EntryScore = field(default_factory=EntryScore)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-def score_files(
-    items: Sequence[tuple[int, Entry]], scoring: Scoring, predictions: Path, threads: int
-) -> Generator[FileTask, None, None]:
-    """Score the label maps in a folder; yields each entry in order, ``skipped`` saying why one was not scored.
-
-    Raises:
-        InputError: a prediction is missing or a file is damaged.
-    """
-
-    def score(item: tuple[int, Entry]) -> FileTask:
-        task = FileTask(*item)
-        path = predictions / f"{task.entry.stem}.png"
-        if not path.exists():
-            raise InputError(
-                f"{path}: no such prediction, for {task.entry.image} in line {task.entry.line} of the list"
-            )
-        try:
-            with task.timed("read"):
-                prediction = Prediction(read_label_map(path))
-        except NotALabelMap as reason:
-            task.score = EntryScore(skipped=f"{reason}; skipped")
-            return task
-        task.score = scoring.score(task.entry, {protocol.name: prediction for protocol in scoring.protocols})
-        return task
-
-    with closing(parallel_map(score, items, threads=threads, in_flight=2 * threads)) as scored:
-        yield from scored

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Protocol
+from evaluation.protocols import GroundTruth, ImageScore, MetricAccumulator, Prediction, Protocol, ProtocolSettings
+from evaluation.protocols.official import Official
+from pytorch_icnet.datasets.classes import plain_table
 
 PEERS = Path(__file__).parent / "data" / "peers"
 
@@ -41,3 +43,9 @@ def assert_equal(ours: Any, theirs: Any, limit: float, what: str = "") -> None:
     mine = np.asarray(ours, np.float64)
     reference = np.array([np.nan if value is None else value for value in np.atleast_1d(theirs)], np.float64)
     np.testing.assert_allclose(np.atleast_1d(mine), reference, rtol=0, atol=limit, equal_nan=True, err_msg=what)
+
+
+def score_image(prediction: Labels, label: Labels, num_classes: int = 19, name: str = "") -> ImageScore:
+    """An image's numbers by the official protocol, from a label map and its trainIds."""
+    official = Official(ProtocolSettings(table=plain_table(num_classes)))
+    return official.image_score(official.measure(Prediction(prediction), GroundTruth(label), name))

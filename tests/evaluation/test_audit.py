@@ -15,7 +15,7 @@ from torch import nn
 from evaluation.audit.audit import Audit, Finding, audit
 from evaluation.audit.common_errors import MISTAKES
 from evaluation.data.lists import ImageList, read_list
-from evaluation.protocols import Settings, protocol
+from evaluation.protocols import ProtocolSettings, protocol
 from evaluation.scoring import Scores, score
 from icnet_common.errors import InputError
 from pytorch_icnet import icnet
@@ -67,7 +67,7 @@ def listed(tmp_path: Path) -> ImageList:
 
 def audited(listed: ImageList, module: nn.Module, pixels: Normalization | None = CAFFE) -> Audit:
     network = predictor_of(module, INPUT)
-    settings = Settings(
+    settings = ProtocolSettings(
         input_size=INPUT, pixels=pixels, fit=lambda size: (size[0] // 32 * 32 + 1, size[1] // 32 * 32 + 1)
     )
     return audit(network, settings, listed.entries, listed.path.parent)
@@ -84,7 +84,7 @@ def by_name(found: Audit) -> dict[str, Finding]:
 def official_scores(listed: ImageList) -> Scores:
     """What the official scoring says of label maps made by the official protocol."""
     folder = listed.path.parent
-    official = protocol("official", Settings(input_size=INPUT, pixels=CAFFE))
+    official = protocol("official", ProtocolSettings(input_size=INPUT, pixels=CAFFE))
     network = predictor_of(Colours(), INPUT)
     (view,) = official.inputs(SIZE)
     for entry in listed.entries:
@@ -151,7 +151,7 @@ def test_the_stride_of_conv3_1(listed: ImageList) -> None:
 
 def test_images_larger_than_the_input(listed: ImageList) -> None:
     network = predictor_of(Colours(), (65, 129))
-    settings = Settings(input_size=(65, 129), pixels=CAFFE)
+    settings = ProtocolSettings(input_size=(65, 129), pixels=CAFFE)
     findings = by_name(audit(network, settings, listed.entries, listed.path.parent))
     assert findings["padding"].note == "the image is larger than the network's input, 65x129"
     assert findings["cropping"].note == "the scores are smaller than the image"

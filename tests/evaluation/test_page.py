@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from evaluation.cli import main
-from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, Settings, protocol
+from evaluation.protocols import GroundTruth, MetricAccumulator, Prediction, ProtocolSettings, protocol
 from evaluation.report import confusion, pictures
 from evaluation.report import html as report_html
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
@@ -47,7 +47,7 @@ class Tags(html.parser.HTMLParser):
 
 
 def tally(*names: str, classes: int = 19) -> MetricAccumulator:
-    official = protocol("official", Settings(table=plain_table(classes)))
+    official = protocol("official", ProtocolSettings(table=plain_table(classes)))
     found = official.tally()
     random = np.random.default_rng(0)
     for index, name in enumerate(names):

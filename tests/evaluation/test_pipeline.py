@@ -15,8 +15,9 @@ from scipy.io import loadmat
 from torch import nn
 
 from evaluation.data.lists import Entry
-from evaluation.protocols import Settings, protocol
-from evaluation.run.task import STAGES, Context, EvaluationTask, Scoring
+from evaluation.protocols import ProtocolSettings, protocol
+from evaluation.run.task import STAGES, Context, EvaluationTask
+from evaluation.scoring import Scoring
 from icnet_common.errors import InputError
 from pytorch_icnet.card import QUARTER, InputSizes, ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
@@ -97,7 +98,7 @@ def predict(context: Context, entries: list[Entry], threads: Threads) -> list[Ev
 
 
 def scoring_of(root: Path) -> Scoring:
-    settings = Settings(input_size=INPUT_SIZE)
+    settings = ProtocolSettings(input_size=INPUT_SIZE)
     return Scoring((protocol("official", settings),), settings.table, root)
 
 
@@ -203,7 +204,7 @@ def test_same_bits_in_any_number_of_threads(entries: list[Entry], tmp_path: Path
     model = seeded()
     model.card = replace(model.card, input_size=(97, 161))
     predictor = Predictor(model, backend="eager", repeatable=True)
-    scoring = Scoring((protocol("official", Settings(input_size=(97, 161))),), CITYSCAPES_TABLE, tmp_path)
+    scoring = Scoring((protocol("official", ProtocolSettings(input_size=(97, 161))),), CITYSCAPES_TABLE, tmp_path)
     digests = []
     before = torch.get_num_threads()
     for torch_threads, threads in ((1, Threads(1, 1, 1)), (2, Threads(1, 1, 1)), (3, Threads(2, 4, 2))):

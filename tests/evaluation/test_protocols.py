@@ -19,17 +19,17 @@ from evaluation.protocols import (
     Logits,
     MetricAccumulator,
     Prediction,
+    ProtocolSettings,
     Result,
-    Settings,
     protocol,
 )
 from evaluation.protocols.cityscapes import Cityscapes
-from evaluation.scoring import Scores, score_image
+from evaluation.protocols.official import Scores
 from icnet_common.errors import InputError
 from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging.images import read_label_map
 
-from .peers import PEERS, assert_equal, expected, pairs, tallied
+from .peers import PEERS, assert_equal, expected, pairs, score_image, tallied
 
 FRANKFURT = PEERS / "cityscapes" / "gtFine" / "val" / "frankfurt"
 
@@ -293,7 +293,7 @@ def test_cityscapes_needs_its_labels() -> None:
     with pytest.raises(InputError, match="needs label ids and instance ids"):
         Cityscapes().measure(Prediction(np.zeros((2, 3), np.uint8)), GroundTruth(np.zeros((2, 3), np.uint8)), "a.png")
     with pytest.raises(InputError, match="for the classes of Cityscapes"):
-        Cityscapes(Settings(table=plain_table(5)))
+        Cityscapes(ProtocolSettings(table=plain_table(5)))
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_cityscapes_refuses_unknown_ids(predicted: int, label: int, instances: i
 def test_any_number_of_classes(name: str) -> None:
     random = np.random.default_rng(1)
     labels = random.integers(0, 150, (2, 8, 9), dtype=np.uint8)
-    ours = protocol(name, Settings(table=plain_table(150)))
+    ours = protocol(name, ProtocolSettings(table=plain_table(150)))
     assert tallied(ours, [(labels[0], labels[0])]).result()["pixel_accuracy"] == pytest.approx(1)
     assert len(tallied(ours, [(labels[0], labels[1])]).result().classes.rows) == 150
 

@@ -17,17 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluation
-from evaluation.protocols import MetricAccumulator, Result, Settings, protocol
+from evaluation.protocols import ImageScore, MetricAccumulator, ProtocolSettings, Result, protocol
+from evaluation.protocols.official import EPS, Scores
 from evaluation.report.data import scores as scores_as_data
 from evaluation.report.tables import write_class_table, write_image_table
 from evaluation.report.text import image_line, summary
-from evaluation.scoring import EPS, ImageScore, Scores, score_image
 from icnet_common.errors import InputError
 from icnet_common.files import write_json
 from pytorch_icnet.datasets.classes import plain_table
 from pytorch_icnet.imaging.images import write_coloured, write_label_map
 
 from ..golden import shared
+from .peers import score_image
 
 DATA = Path(__file__).parent / "data" / "eval_acc"
 
@@ -48,7 +49,7 @@ def text(scores: Scores) -> str:
 
 def result_of(scores: Scores) -> Result:
     """What the official protocol says of these images."""
-    official = protocol("official", Settings(table=plain_table(scores.num_classes)))
+    official = protocol("official", ProtocolSettings(table=plain_table(scores.num_classes)))
     return MetricAccumulator(official, dict(enumerate(scores.images))).result()
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from evaluation.protocols import MULTI_SCALE, PROTOCOLS, Logits, Protocol, Settings, protocol
+from evaluation.protocols import MULTI_SCALE, PROTOCOLS, Logits, Protocol, ProtocolSettings, protocol
 from pytorch_icnet.imaging import imresize, postprocess, preprocess
 from pytorch_icnet.imaging.images import read_image, read_label_map
 from pytorch_icnet.imaging.inputs import ModelInput, pillow_nearest
@@ -47,7 +47,7 @@ def finished(ours: Protocol) -> npt.NDArray[np.uint8]:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_label_maps_have_their_size(name: str) -> None:
-    ours = protocol(name, Settings(input_size=(33, 65)))
+    ours = protocol(name, ProtocolSettings(input_size=(33, 65)))
     labels = finished(ours)
     assert labels.shape == ours.label_size(SIZE) == ((33, 65) if name == "semseg" else SIZE)
     assert labels.dtype == np.uint8
@@ -74,7 +74,7 @@ def test_official_and_cityscapes_share_a_forward_pass() -> None:
 
 
 def test_official_is_the_imaging() -> None:
-    ours = protocol("official", Settings(input_size=(33, 65)))
+    ours = protocol("official", ProtocolSettings(input_size=(33, 65)))
     (view,) = ours.inputs(SIZE)
     blob = view.blob(IMAGE)
     assert torch.equal(blob, preprocess(IMAGE, (33, 65)))
@@ -110,11 +110,13 @@ def test_mirrored_views() -> None:
 
 def test_the_weights_pixels_win() -> None:
     for name in PROTOCOLS:
-        assert all(view.pixels == TORCHVISION for view in protocol(name, Settings(pixels=TORCHVISION)).inputs(SIZE))
+        assert all(
+            view.pixels == TORCHVISION for view in protocol(name, ProtocolSettings(pixels=TORCHVISION)).inputs(SIZE)
+        )
 
 
 def test_sizes_that_the_network_takes() -> None:
-    grid = Settings(fit=lambda size: ((size[0] + 30) // 32 * 32 + 1, (size[1] + 30) // 32 * 32 + 1))
+    grid = ProtocolSettings(fit=lambda size: ((size[0] + 30) // 32 * 32 + 1, (size[1] + 30) // 32 * 32 + 1))
     assert [view.size for view in protocol("liminn", grid).inputs((1024, 2048))] == [(1025, 2049)]
     assert [view.size for view in protocol("mmseg", grid).inputs((1024, 2048))] == [(1025, 2049)]
 
@@ -143,7 +145,7 @@ def test_mmseg_resizes_logits() -> None:
 
 def test_mmseg_multi_scale() -> None:
     """The mean of the softmax over all views, mirrored ones turned back."""
-    ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True))
+    ours = protocol("mmseg", ProtocolSettings(scales=MULTI_SCALE, flip=True))
     views = ours.inputs(SIZE)
     assert [(view.size, view.flip) for view in views[:4]] == [
         ((20, 36), False), ((20, 36), True), ((30, 54), False), ((30, 54), True),
@@ -167,7 +169,7 @@ def test_mmseg_published_sizes_and_pixels_of_each_view() -> None:
     image = read_image(folder / "inputs" / "image_201x333.png")
     recorded = json.loads((folder / "mmseg_r18" / "meta.json").read_text())["tta12_image_201x333"]["views"]
     plain = Normalization("BGR")
-    ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True, pixels=plain)).inputs((201, 333))
+    ours = protocol("mmseg", ProtocolSettings(scales=MULTI_SCALE, flip=True, pixels=plain)).inputs((201, 333))
     for view, theirs in zip(ours, recorded, strict=True):
         blob = view.blob(image)[0].numpy().astype(np.uint8)
         assert [*view.size] == theirs["img_shape"]
@@ -187,12 +189,12 @@ def test_liminn_at_the_images_own_size() -> None:
 
 
 def test_semseg_averages_logits() -> None:
-    ours = protocol("semseg", Settings(input_size=(33, 65)))
+    ours = protocol("semseg", ProtocolSettings(input_size=(33, 65)))
     plain, mirrored = smooth((33, 65), 0), smooth((33, 65), 1)
     labels = ours.finish([Logits(plain, (33, 65)), Logits(mirrored, (33, 65))], SIZE).labels
     assert np.array_equal(labels, ((plain + mirrored.flip(-1)) / 2).argmax(0).numpy())
     assert not np.array_equal(labels, (plain.softmax(0) + mirrored.flip(-1).softmax(0)).argmax(0).numpy())
-    single = protocol("semseg", Settings(input_size=(33, 65), flip=False))
+    single = protocol("semseg", ProtocolSettings(input_size=(33, 65), flip=False))
     assert np.array_equal(single.finish([Logits(plain, (33, 65))], SIZE).labels, plain.argmax(0).numpy())
 
 
@@ -201,7 +203,7 @@ def test_semseg_resizes_images_as_scipy_did() -> None:
     folder = shared("golden", "peers")
     recorded = json.loads((folder / "semseg_icnetBN" / "meta.json").read_text())["test_py"]
     image = seeded_image(1024, 2048, 60)
-    (view,) = protocol("semseg", Settings(pixels=Normalization("BGR"), flip=False)).inputs((1024, 2048))
+    (view,) = protocol("semseg", ProtocolSettings(pixels=Normalization("BGR"), flip=False)).inputs((1024, 2048))
     assert int(view.blob(image).sum(dtype=torch.float64)) == recorded["resized_uint8_sum"]
     matlab = ModelInput(view.size, "matlab", view.pixels).blob(image)
     assert int(matlab.sum(dtype=torch.float64)) != recorded["resized_uint8_sum"]
@@ -233,7 +235,7 @@ def seeded_image(height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:
 
 
 def test_supervisely_resizes_probabilities_with_a_cubic_kernel() -> None:
-    ours = protocol("supervisely", Settings(input_size=(33, 65)))
+    ours = protocol("supervisely", ProtocolSettings(input_size=(33, 65)))
     assert [view.resize for view in ours.inputs(SIZE)] == ["opencv"]
     planes = 3 * smooth((33, 65))
     probabilities = ours.probabilities([Logits(planes, (33, 65))], SIZE)
@@ -252,6 +254,6 @@ def test_quarter_scores_become_full_ones() -> None:
 
 
 def test_other_numbers_of_views_are_refused() -> None:
-    ours = protocol("mmseg", Settings(flip=True))
+    ours = protocol("mmseg", ProtocolSettings(flip=True))
     with pytest.raises(ValueError, match="zip"):
         ours.probabilities([Logits(smooth(SIZE), SIZE)], SIZE)

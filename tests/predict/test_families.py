@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from evaluation.protocols import Logits, Settings, protocol
+from evaluation.protocols import Logits, ProtocolSettings, protocol
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet.card import ModelCard
@@ -55,7 +55,7 @@ def test_labels_are_those_of_the_protocol(name: str, pixels: Normalization) -> N
     net = Coarse(name, pixels).eval()
     size = (40, 72)
     rgb = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    theirs = protocol(name, Settings(input_size=(32, 64), pixels=pixels))
+    theirs = protocol(name, ProtocolSettings(input_size=(32, 64), pixels=pixels))
     with torch.inference_mode():
         logits = [Logits(net(view.blob(rgb))[0], view.size) for view in theirs.inputs(size)]
     prediction = theirs.finish(logits, size).at(size)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from evaluation.data.labels import read_truth
-from evaluation.protocols import Logits, Settings, protocol
+from evaluation.protocols import Logits, ProtocolSettings, protocol
 from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.imaging.inputs import ModelInput
 from pytorch_icnet.imaging.normalization import TORCHVISION
@@ -171,7 +171,7 @@ def test_evaluate_py() -> None:
     """Three images in the order in which the published program found them: its figures and its label maps."""
     known = goldens.data(FOLDER, "meta.json")["evaluate_py"]
     root = shared("golden", "peers", "inputs", "mini_cityscapes_128x256")
-    ours = protocol("liminn", Settings(input_size=(128, 256), pixels=net().card.pixels))
+    ours = protocol("liminn", ProtocolSettings(input_size=(128, 256), pixels=net().card.pixels))
     tally = ours.tally()
     for index, file in enumerate(known["image_order_os_walk"]):
         stem = file.removesuffix("_leftImg8bit.png")

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from torch import nn
 
 from evaluation.cli import main
-from evaluation.protocols import MULTI_SCALE, Logits, Protocol, Settings, protocol
+from evaluation.protocols import MULTI_SCALE, Logits, Protocol, ProtocolSettings, protocol
 from pytorch_icnet.imaging.images import read_image, read_label_map
 from pytorch_icnet.imaging.normalization import IMAGENET, Normalization
 from pytorch_icnet.imaging.windows import Grid, bands
@@ -125,7 +125,10 @@ def test_an_image_through_the_protocol(depth: int) -> None:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_augmented_image_through_the_protocol(depth: int) -> None:
     """Twelve views: six sizes relative to the image's own, each also mirrored."""
-    ours, model = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True)), mmseg_golden.network(depth, torch.float32)
+    ours, model = (
+        protocol("mmseg", ProtocolSettings(scales=MULTI_SCALE, flip=True)),
+        mmseg_golden.network(depth, torch.float32),
+    )
     logits, size = prepared(ours, model, "image_201x333.png")
     assert len(logits) == 12
     expected = arrays(depth)["tta/prob_sub3_ref64"]
@@ -167,7 +170,7 @@ def test_augmentation_done_otherwise_is_seen(what: str, limit: float) -> None:
         "pixels of another mean": Normalization("RGB", (123.68, 116.779, 103.939), IMAGENET.std),
         "blue first": Normalization("BGR", IMAGENET.mean, IMAGENET.std),
     }.get(what, IMAGENET)
-    ours = protocol("mmseg", Settings(scales=MULTI_SCALE, flip=True, pixels=pixels))
+    ours = protocol("mmseg", ProtocolSettings(scales=MULTI_SCALE, flip=True, pixels=pixels))
     model = mmseg_golden.network(18, torch.float32)
     logits, size = prepared(ours, model, "image_201x333.png")
     if what == "another resize":

@@ -15,7 +15,7 @@ from torch import nn
 
 from evaluation.cli import main
 from evaluation.data.labels import read_truth
-from evaluation.protocols import Logits, ModelInput, Settings, protocol
+from evaluation.protocols import Logits, ModelInput, ProtocolSettings, protocol
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet
 from pytorch_icnet.card import ModelCard
@@ -148,7 +148,7 @@ def test_accuracy_of_supervisely() -> None:
 def test_validate_py(flip: bool) -> None:
     """The published evaluation's figures and first label map, through the protocol."""
     root = shared("golden", "peers", "inputs", "mini_cityscapes_128x256")
-    ours = protocol("semseg", Settings(input_size=FULL, pixels=UNIT_BGR, flip=flip))
+    ours = protocol("semseg", ProtocolSettings(input_size=FULL, pixels=UNIT_BGR, flip=flip))
     tally = ours.tally()
     for index in range(3):
         stem = f"frankfurt_000000_00000{index}"
@@ -191,7 +191,7 @@ def scores_of(model: nn.Module, rgb: np.ndarray, view: ModelInput) -> Logits:
 def test_test_py() -> None:
     """One image as ``test.py`` predicts it: Pillow's resizing, the official means, the label map resized back."""
     rgb = goldens.rules().seeded_image(1024, 2048, 60)
-    ours = protocol("semseg", Settings(input_size=FULL, pixels=CAFFE, flip=False))
+    ours = protocol("semseg", ProtocolSettings(input_size=FULL, pixels=CAFFE, flip=False))
     prediction = ours.finish([scores_of(net(), rgb, view) for view in ours.inputs((1024, 2048))], (1024, 2048))
     found = pillow_nearest(prediction.labels, (1024, 2048))
     assert goldens.differing(found, goldens.labels(ORIGINAL, "label_testpy_1024x2048.png")) < 1e-4
@@ -199,7 +199,7 @@ def test_test_py() -> None:
 
 def test_supervisely_predicts_an_image() -> None:
     rgb = read_image(shared("golden", "peers", "inputs", "image_201x333.png"))
-    ours = protocol("supervisely", Settings(input_size=FULL))
+    ours = protocol("supervisely", ProtocolSettings(input_size=FULL))
     (view,) = ours.inputs((201, 333))
     scores = scores_of(net(), rgb, view)
     probabilities = ours.probabilities([scores], (201, 333))
