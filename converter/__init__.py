@@ -6,7 +6,7 @@ from .blobs import Blobs
 from .errors import LayerError, NetError, UnsupportedLayersError, WeightsMismatchError
 from .graph import FillerWarning, load_caffe
 from .registry import register
-from .summary import summary
+from .summary import summary, summary_frame
 
 __all__ = [
     "Blobs",
@@ -19,4 +19,5 @@ __all__ = [
     "load_caffe",
     "register",
     "summary",
+    "summary_frame",
 ]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import nn
 
 from prototxt import Layer
 
-from .blobs import Blobs
 from .errors import LayerError
 
 Translator = Callable[..., nn.Module]
@@ -34,11 +33,11 @@ class LayerType:
     limits: str = ""
     wants_layer: bool = False
 
-    def build(self, layer: Layer, shapes: Sequence[tuple[int, ...]], blobs: Blobs) -> nn.Module:
-        """The module of ``layer`` for bottoms of these shapes.
+    def check_counts(self, layer: Layer) -> None:
+        """Check how many bottoms and tops a layer has.
 
         Raises:
-            LayerError: the layer cannot exist with these bottoms, tops or parameters.
+            LayerError: the layer cannot exist with them.
         """
         _check_count("bottom", len(layer.bottoms), self.bottoms)
         _check_count("top", len(layer.tops), self.tops)
@@ -46,8 +45,6 @@ class LayerType:
             raise LayerError(
                 f"needs a top for each bottom, has {len(layer.bottoms)} bottoms and {len(layer.tops)} tops"
             )
-        extra = {"layer": layer} if self.wants_layer else {}
-        return self.translate(layer.params, list(shapes), blobs, **extra)
 
     def with_automatic_tops(self, layer: Layer) -> Layer:
         """``layer`` with the tops that Caffe adds where the text gives too few (losses need not name theirs)."""

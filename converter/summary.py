@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prototxt import Layer, Net, read_net
 
 from .blobs import Blobs, Shape, SharedParameter
 from .receptive import receptive_fields
 from .wiring import Step, Wiring, wire
+
+if TYPE_CHECKING:
+    import pandas
+
+
+COLUMNS = ("name", "type", "bottoms", "tops", "top_shapes", "param_shapes", "parameters", "macs")
 
 
 def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
@@ -32,6 +38,16 @@ def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
         PrototxtError, NetError: what is wrong with the net.
     """
     return _rows(shapes_of(prototxt if isinstance(prototxt, Net) else read_net(prototxt)))
+
+
+def summary_frame(prototxt: str | os.PathLike[str] | Net) -> pandas.DataFrame:
+    """:func:`summary` as a table: a row per layer, its columns in the same order.
+
+    ``parameters`` and ``macs`` are int64, so that they can be summed and sorted; the others hold texts and lists.
+    """
+    import pandas  # here, as importing it takes half a second
+
+    return pandas.DataFrame(summary(prototxt), columns=COLUMNS).astype({"parameters": "int64", "macs": "int64"})
 
 
 def detailed_summary(net: Net) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from prototxt import Net
 from .activations import activations
 from .compare import LIMIT, Difference, difference, differences, first_diverging
 from .dump import Dump, DumpError, StoredArray
-from .record import Record
+from .record import Record, original_net
 from .reference import NoReferenceError, reference
 
 DUMP_LIMIT = 1e-4
@@ -256,7 +256,7 @@ def against_dump(graph: fx.GraphModule, dump: Dump) -> Verification:
     Raises:
         DumpError: an input is missing, an array damaged, or none belongs to a layer of the net.
     """
-    net = _net_of(graph)
+    net = original_net(graph)
     inputs = dump.inputs_of(net)
     values = activations(graph, *map(torch.from_numpy, inputs.values()))
     readings = []
@@ -287,11 +287,6 @@ def sampling(size: int, shape: tuple[int, ...]) -> int | None:
         return None
     least, beyond = -(-size // shape[0]), -(-size // (shape[0] - 1))
     return least if beyond - least == 1 else None
-
-
-def _net_of(graph: fx.GraphModule) -> Net:
-    net: Net = graph.graph.output_node().meta["caffe_net"]
-    return net
 
 
 def seeded_inputs(net: Net, seed: int = 0) -> list[torch.Tensor]:

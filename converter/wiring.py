@@ -54,7 +54,7 @@ class Step:
     bottom_shapes: list[Shape | None]
     top_shapes: list[Shape | None]
     blobs: Blobs
-    returns_tuple: bool
+    returns_tuple: bool = False
 
 
 @dataclass
@@ -97,9 +97,19 @@ def wire(net: Net, blobs_of: BlobsOf, *, complete: bool = True) -> Wiring:
         available.update(layer.tops)
         blobs = blobs_of(layer)
         try:
-            steps.append(_step(net, layer, name, bottoms, shapes, blobs, complete))
+            layer_type = None if layer.type in INPUT_TYPES else registry.find(layer.type)
+            step = _prepared(net, layer, name, layer_type, bottoms, shapes, blobs)
+            if layer_type is not None and _is_known(step, complete):
+                layer_type.check_counts(step.layer)
+                options = {"layer": step.layer} if layer_type.wants_layer else {}
+                step.module = layer_type.translate(step.layer.params, list(shapes), blobs, **options).eval()
+                _find_tops(step)
         except LayerError as error:
             raise NetError(f"{_where(net, layer)}: {error}") from error
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            reason = _first_line(error)
+            raise NetError(f"{_where(net, layer)}: cannot be built with these parameters: {reason}") from error
+        steps.append(step)
     return Wiring(net, steps, {name: current[name] for name in sorted(available)})
 
 
@@ -131,52 +141,50 @@ def _count_consumers(net: Net) -> dict[Wire, int]:
     return consumers
 
 
-def _step(
+def _prepared(
     net: Net,
     layer: Layer,
     name: str,
+    layer_type: LayerType | None,
     bottoms: list[Wire],
     shapes: list[Shape | None],
     blobs: Blobs,
-    complete: bool,
 ) -> Step:
-    if layer.type in INPUT_TYPES:
-        _check_loss_weights(layer)
-        inputs = [_input_shape(net, layer, top) for top in layer.tops]
-        return Step(layer, name, None, bottoms, shapes, inputs, blobs, False)
-    layer_type = registry.find(layer.type)
-    assert layer_type is not None, "types are checked before"
-    layer = layer_type.with_automatic_tops(layer)
+    """The step of a layer without its module: with all its tops, and the shapes of those that are inputs."""
+    if layer_type is not None:
+        layer = layer_type.with_automatic_tops(layer)
     _check_loss_weights(layer)
-    known = [shape for shape in shapes if shape is not None]
-    if len(known) < len(shapes):
-        if complete:
-            raise LayerError(
-                f"the shape of its bottom {layer.bottoms[shapes.index(None)]!r} comes from files, not from the text; "
-                "put an Input layer with a shape in place of the data layer"
-            )
-        return Step(layer, name, None, bottoms, shapes, [None] * len(layer.tops), blobs, False)
-    module = _built(layer_type, layer, known, blobs)
+    tops = [_input_shape(net, layer, top) if layer_type is None else None for top in layer.tops]
+    return Step(layer, name, None, bottoms, shapes, tops, blobs)
+
+
+def _is_known(step: Step, complete: bool) -> bool:
+    """Whether the shapes of all bottoms are; where they are not, a complete net cannot be built."""
+    if None not in step.bottom_shapes:
+        return True
+    if complete:
+        unknown = step.layer.bottoms[step.bottom_shapes.index(None)]
+        raise LayerError(
+            f"the shape of its bottom {unknown!r} comes from files, not from the text; "
+            "put an Input layer with a shape in place of the data layer"
+        )
+    return False
+
+
+def _find_tops(step: Step) -> None:
+    """Note the shapes of what a step's new module gives, and check them and its blobs."""
+    assert step.module is not None
+    layer, blobs = step.layer, step.blobs
     blobs.finish()
     _check_text_blobs(layer, blobs)
-    tops = infer_tops(module, known)
-    returns_tuple = isinstance(tops, tuple)
-    top_shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
-    for top_shape in top_shapes:
-        check_count(top_shape)
-    if len(top_shapes) < len(layer.tops):
-        raise LayerError(f"produces {len(top_shapes)} tops, the text names {len(layer.tops)}")
-    return Step(layer, name, module, bottoms, shapes, [*top_shapes[: len(layer.tops)]], blobs, returns_tuple)
-
-
-def _built(layer_type: LayerType, layer: Layer, shapes: list[Shape], blobs: Blobs) -> nn.Module:
-    """The module of a layer; arithmetic that fails on its parameters is an error in them."""
-    try:
-        return layer_type.build(layer, shapes, blobs).eval()
-    except LayerError:
-        raise
-    except (ArithmeticError, ValueError, RuntimeError) as error:
-        raise LayerError(f"cannot be built with these parameters: {_first_line(error)}") from error
+    tops = infer_tops(step.module, [shape for shape in step.bottom_shapes if shape is not None])
+    step.returns_tuple = isinstance(tops, tuple)
+    shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
+    for shape in shapes:
+        check_count(shape)
+    if len(shapes) < len(layer.tops):
+        raise LayerError(f"produces {len(shapes)} tops, the text names {len(layer.tops)}")
+    step.top_shapes = [*shapes[: len(layer.tops)]]
 
 
 def _input_shape(net: Net, layer: Layer, top: str) -> Shape | None:
