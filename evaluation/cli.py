@@ -8,7 +8,7 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, OptionalValues
-from icnet_common.progress import Log
+from icnet_common.progress import quiet
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import options as shared
 from pytorch_icnet.runtime.devices import find_device
@@ -18,7 +18,7 @@ from .data.lists import data_root
 from .protocols import MULTI_SCALE, PROTOCOLS
 from .report.publish import publish
 from .report.published_scores import TOLERANCE
-from .run.distributed import LOST, Group, processes
+from .run.distributed import LOST, processes
 from .run.job import evaluate, score_only
 from .run.options import Options
 
@@ -105,6 +105,7 @@ def _protocols(ctx: click.Context, option: click.Parameter, values: tuple[str, .
     type=click.Choice([*FEATURES, "both"]),
     help="Also write the probabilities, about 160 MB per image.  [mat where no kind is given]",
 )
+@click.option("--float16", is_flag=True, help="Store probabilities in npz files as float16 instead of float32.")
 @click.option("--save-overlay", is_flag=True, help="Also write the colours blended over the images.")
 @shared.alpha
 @click.option("--test-server", type=FILE, metavar="ZIP", help="Write label ids for Cityscapes' test server.")
@@ -152,27 +153,15 @@ def main(**given: Any) -> None:
     """
     options = Options(**{**given, "data_root": data_root(given["data_root"])})
     _refuse_wrong_use(options)
-    if options.score_only is not None:
-        _end(publish(score_only(options, Log()), options))
-        return
-    with processes(find_device(options.device).type, options.timeout) as group:
+    with processes(find_device(options.device).type, options.timeout) as group, quiet(not group.is_main):
         try:
-            met = _predict(options, group)
+            with GracefulShutdown(LOST if group.size > 1 else _ENDED):
+                evaluation = evaluate(options, group) if options.score_only is None else score_only(options)
+                met = publish(evaluation, options) if group.is_main else True
         except Exception:
             if group.is_main:
                 raise
             raise SystemExit(1) from None  # the leading process says why
-    _end(met)
-
-
-def _predict(options: Options, group: Group) -> bool:
-    """Whether what is expected was met."""
-    with Log(quiet=not group.is_main) as log, GracefulShutdown(LOST if group.size > 1 else _ENDED):
-        evaluation = evaluate(options, group, log)
-        return publish(evaluation, options) if group.is_main else True
-
-
-def _end(met: bool) -> None:
     if not met:
         raise SystemExit(1)
 
@@ -187,6 +176,15 @@ def _refuse_wrong_use(options: Options) -> None:
     if options.expect is not None and len(options.expect) > 2:
         raise click.UsageError("--expect takes a mean IoU and a pixel accuracy at most")
     if options.score_only is not None:
-        for name in ("resume", "save_feat", "save_overlay", "input_size", "pixels", "audit", "caffe_faithful"):
+        for name in (
+            "resume",
+            "save_feat",
+            "save_overlay",
+            "float16",
+            "input_size",
+            "pixels",
+            "audit",
+            "caffe_faithful",
+        ):
             if getattr(options, name):
                 raise click.UsageError(f"--{name.replace('_', '-')} is for predicting, not for --score-only")

@@ -21,6 +21,8 @@ from .protocols.official import Official, Scores
 
 __all__ = ["EntryScore", "ImageScore", "Scores", "Scoring", "first_lines", "score", "score_files"]
 
+logger = logging.getLogger(__name__)
+
 _THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -116,12 +118,11 @@ def score(
         InputError: nothing to score, a prediction missing for one of the first lines, a damaged file, or labels that
             are Cityscapes' labelIds instead of trainIds.
     """
-    warn = logging.getLogger(__name__).warning
-    entries = first_lines(read_list(list_file), Path(predictions), warn)
+    entries = first_lines(read_list(list_file), Path(predictions))
     table = plain_table(num_classes)
     official = Official(ProtocolSettings(table=table))
     scoring = Scoring([official], table, Path(data_root), lenient=True)
-    (sums,) = score_files(entries, scoring, Path(predictions), warn).values()
+    (sums,) = score_files(entries, scoring, Path(predictions)).values()
     sums.result()  # raises where there is none
     return Scores(sums.in_order())
 
@@ -130,7 +131,6 @@ def score_files(
     entries: Sequence[Entry],
     scoring: Scoring,
     predictions: Path,
-    say: Callable[[str], None],
     show: Callable[[int, ImageScore], None] = lambda index, image: None,
 ) -> dict[str, MetricAccumulator]:
     """The sums of the label maps in a folder, by protocol.
@@ -139,7 +139,6 @@ def score_files(
         entries: lines of a list with labels.
         scoring: what to score with.
         predictions: the folder.
-        say: is told why an image is skipped.
         show: is told of each scored image in the order of the list: its place from 0, and the first protocol's score.
 
     Raises:
@@ -153,14 +152,14 @@ def score_files(
     with closing(parallel_map(scored, entries, threads=_THREADS, in_flight=2 * _THREADS)) as outcomes:
         for index, outcome in enumerate(outcomes):
             if outcome.skipped:
-                say(outcome.skipped)
+                logger.warning(outcome.skipped)
             images = [sums[name].add(index, stats) for name, stats in outcome.stats.items()]
             if images:
                 show(index, images[0])
     return sums
 
 
-def first_lines(listed: ImageList, predictions: Path, say: Callable[[str], None]) -> tuple[Entry, ...]:
+def first_lines(listed: ImageList, predictions: Path) -> tuple[Entry, ...]:
     """The lines that the original would score: as many as ``predictions`` has PNG files.
 
     Raises:
@@ -174,5 +173,5 @@ def first_lines(listed: ImageList, predictions: Path, say: Callable[[str], None]
     if count == 0:
         raise InputError(f"{predictions}: no PNG files to score")
     if count > len(listed.entries):
-        say(f"{predictions}: {count} PNG files, but {listed.path} has only {len(listed.entries)} lines")
+        logger.warning(f"{predictions}: {count} PNG files, but {listed.path} has only {len(listed.entries)} lines")
     return listed.entries[:count]

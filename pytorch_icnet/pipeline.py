@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Generic, TypeVar
 
 import torch
@@ -101,9 +102,9 @@ class Pipeline(Generic[Task]):
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
         stages: Sequence[tuple[Callable[[Task], None], int]] = (
-            (lambda task: task.prepare(), threads.prepare),
-            (lambda task: task.forward(), threads.forward),
-            (lambda task: task.finish(), threads.finish),
+            (methodcaller("prepare"), threads.prepare),
+            (methodcaller("forward"), threads.forward),
+            (methodcaller("finish"), threads.finish),
         )
         self._stages = [(stage, ThreadPoolExecutor(count)) for stage, count in stages]
         self._stopped = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.parallel import parallel_map
-from icnet_common.progress import Log, Progress
+from icnet_common.progress import LogFile, ProgressBar
 from pytorch_icnet.outputs import Outputs
 from pytorch_icnet.pipeline import Pipeline, Threads, one_thread_each
 from pytorch_icnet.predictor import Predictor
@@ -35,6 +36,8 @@ except ImportError:  # Windows
 
 Item = tuple[int, Entry]
 """An entry and its place in the list."""
+
+logger = logging.getLogger(__name__)
 
 _VERIFYING_THREADS = 4
 
@@ -78,7 +81,6 @@ class Run:
     predictor: Predictor
     scoring: Scoring
     outputs: Outputs
-    log: Log
     group: Group = field(default_factory=Group)
     workers: int | None = None
     """See :meth:`pytorch_icnet.pipeline.Threads.of`."""
@@ -99,14 +101,16 @@ class Run:
             **{f"{package} version": version for package, version in console.versions().items()},
             "protocols": [protocol.as_data() for protocol in self.scoring.protocols],
             "classes": [asdict(entry) for entry in self.scoring.table.entries],
+            "float16": self.outputs.float16 or None,
             "alpha": self.outputs.drawing.alpha if "overlay" in self.outputs.kinds else None,
         }
 
-    def execute(self, entries: Sequence[Entry], *, resume: bool) -> tuple[ShardResult, dict[str, Any]]:
+    def execute(self, entries: Sequence[Entry], log: LogFile, *, resume: bool) -> tuple[ShardResult, dict[str, Any]]:
         """Do what is left to do; returns what came of it, at the leading process, and the timing for the report.
 
         Args:
             entries: lines of a list, whose images exist.
+            log: of the run; it is opened below the root of the outputs.
             resume: keep the images that are finished.
 
         Raises:
@@ -115,7 +119,7 @@ class Run:
         group = self.group
         with closing(Journal(self.outputs.root, group.rank)) as journal, self._alone():
             with group.collective():
-                self._begin(journal, entries, resume=resume)
+                self._begin(log, journal, entries, resume=resume)
             group.assert_same({"settings": self.settings(), "list": [entry.image for entry in entries]})
             items = group.share(list(enumerate(entries)))
             if group.total(len(items)) != len(entries):
@@ -132,10 +136,10 @@ class Run:
             self._tell_of_strangers(entries)
         return share, self._timing(share, time.perf_counter() - start)
 
-    def _begin(self, journal: Journal, entries: Sequence[Entry], *, resume: bool) -> None:
+    def _begin(self, log: LogFile, journal: Journal, entries: Sequence[Entry], *, resume: bool) -> None:
         name = "log.txt" if self.group.is_main else f"log.{self.group.rank}.txt"
-        self.log.open(self.outputs.root / name)
-        self.log.note(
+        log.open(self.outputs.root / name)
+        logger.debug(
             f"icnet-eval {console.version()}: {self.predictor.card.weights_data().get('file')}, {len(entries)} images, "
             f"{self.predictor.device}, process {self.group.rank} of {self.group.size}{', resumed' if resume else ''}"
         )
@@ -149,7 +153,7 @@ class Run:
         kept = self._kept(finished, items)
         if resume:
             share_of = f" (process 0 of {self.group.size})" if self.group.size > 1 else ""
-            self.log.say(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept{share_of}")
+            logger.info(f"{len(kept)} of {len(items)} images are whole in {self.outputs.root} and kept{share_of}")
         left = [item for item in items if item[0] not in kept]
         share = ShardResult(
             {protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept)
@@ -162,8 +166,7 @@ class Run:
         context = Context(self.predictor, self.scoring, self.outputs, note)
         pipeline: Pipeline[EvaluationTask] = Pipeline(self.threads)
         tasks = pipeline.map(EvaluationTask(index, entry, context) for index, entry in left)
-        progress = Progress(len(left), self.log, "predict", bar=self.group.is_main)
-        with one_thread_each(), closing(tasks), closing(progress):
+        with one_thread_each(), closing(tasks), ProgressBar(len(left), "predict") as bar:
             for index, entry in items:
                 if index in kept:
                     share.add(index, finished[entry.image].records)
@@ -173,8 +176,8 @@ class Run:
                     for stage, seconds in task.seconds.items():
                         share.seconds[stage] += seconds
                     if task.score.skipped:
-                        self.log.say(task.score.skipped)
-                    progress.advance()
+                        logger.info(task.score.skipped)
+                    bar.advance()
                     self.group.check()
                 if self.group.size == 1 and index in first.images:
                     lines.echo(index, first.images[index])
@@ -199,7 +202,7 @@ class Run:
         gray = self.outputs.path("labels", "").parent
         strangers = {path.stem for path in gray.glob("*.png")} - {entry.stem for entry in entries}
         if strangers:
-            self.log.say(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
+            logger.info(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
 
     def _timing(self, share: ShardResult, wall_s: float) -> dict[str, Any]:
         """What may differ between two runs that are otherwise equal."""

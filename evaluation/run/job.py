@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import digest
-from icnet_common.progress import Log, Progress
+from icnet_common.progress import ProgressBar, log_file
 from pytorch_icnet.card import ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from pytorch_icnet.datasets.tables import read_table
@@ -37,6 +37,8 @@ from .distributed import Group
 from .execute import Run
 from .options import Options
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass
 class Evaluation:
@@ -57,19 +59,20 @@ class Evaluation:
     audit: Audit | None = None
 
 
-def evaluate(options: Options, group: Group, log: Log) -> Evaluation:
+def evaluate(options: Options, group: Group) -> Evaluation:
     """Predict the images of a list and, where it has labels, score them; prints a line for each scored image.
 
     Raises:
         InputError: something cannot be used; nothing has been written yet where it could be seen before.
     """
-    with group.collective():
-        prepared = _prepare(options, group, log)
-    run, entries = prepared.run, prepared.entries
-    share, timing = run.execute(entries, resume=options.resume)
+    with log_file() as log:
+        with group.collective():
+            prepared = _prepare(options, group)
+        run, entries = prepared.run, prepared.entries
+        share, timing = run.execute(entries, log, resume=options.resume)
     labelled = [entry for entry in entries if entry.label is not None]
     results = [each.result() for each in share.accumulators.values()] if labelled and group.is_main else []
-    audited = _audit(run, labelled, options.audit, log) if options.audit and group.is_main else None
+    audited = _audit(run, labelled, options.audit) if options.audit and group.is_main else None
     return Evaluation(
         {**prepared.data, **run.predictor.as_data(), "timing": timing},
         entries,
@@ -82,18 +85,17 @@ def evaluate(options: Options, group: Group, log: Log) -> Evaluation:
     )
 
 
-def _audit(run: Run, entries: Sequence[Entry], count: int, log: Log) -> Audit:
+def _audit(run: Run, entries: Sequence[Entry], count: int) -> Audit:
     """The audit of some images, evenly from the whole list."""
     chosen = [entries[place * len(entries) // count] for place in range(min(count, len(entries)))]
-    progress = Progress(len(chosen), log, "audit")
-    with one_thread_each(), closing(progress):
+    with one_thread_each(), ProgressBar(len(chosen), "audit") as bar:
         return audit(
             run.predictor,
             run.scoring.protocols[0].settings,
             chosen,
             run.scoring.data_root,
             label_kind=run.scoring.label_kind,
-            progress=lambda entry: progress.advance(),
+            progress=lambda entry: bar.advance(),
         )
 
 
@@ -105,7 +107,7 @@ class _Prepared:
     expected: tuple[Expected, ...]
 
 
-def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
+def _prepare(options: Options, group: Group) -> _Prepared:
     """Everything that can fail before the first image is predicted."""
     assert options.weights is not None
     listed = _listed(options)
@@ -115,13 +117,13 @@ def _prepare(options: Options, group: Group, log: Log) -> _Prepared:
         check_names(entries)
     if (options.audit or options.expect is not None) and not listed.has_labels:
         raise InputError(f"{listed.path}: has no labels, which --audit and --expect need")
-    entries = _present(entries, options, log, "image")
+    entries = _present(entries, options, "image")
     if listed.has_labels:
-        entries = _with_labels(entries, options, log)
+        entries = _with_labels(entries, options)
     predictor = _predictor(options, group)
     table = predictor.classes
     scoring = Scoring(_protocols(options, table, predictor), table, options.data_root, options.label_kind)
-    run = Run(predictor, scoring, _outputs(options, table), log, group, options.workers)
+    run = Run(predictor, scoring, _outputs(options, table), group, options.workers)
     expected = _expected(options, predictor.card)
     return _Prepared(run, entries, _data(options, listed, scoring), expected)
 
@@ -166,11 +168,12 @@ def _outputs(options: Options, table: ClassTable) -> Outputs:
         (*kinds, "labels"),
         Drawing(table, options.alpha),
         files,
+        options.float16,
         folders={"labels": "gray", "colour": "color", "probabilities": "feat"},
     )
 
 
-def score_only(options: Options, log: Log) -> Evaluation:
+def score_only(options: Options) -> Evaluation:
     """Score the label maps in a folder; prints a line for each scored image.
 
     Raises:
@@ -179,8 +182,8 @@ def score_only(options: Options, log: Log) -> Evaluation:
     folder = options.score_only
     assert folder is not None
     listed = _listed(options)
-    entries = listed.entries if options.strict_list else first_lines(listed, folder, log.say)
-    entries = _present(_chosen(entries, options), options, log, "label")
+    entries = listed.entries if options.strict_list else first_lines(listed, folder)
+    entries = _present(_chosen(entries, options), options, "label")
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
     expected = _expected(options, ModelCard())
@@ -188,7 +191,7 @@ def score_only(options: Options, log: Log) -> Evaluation:
     def show(index: int, image: ImageScore) -> None:
         console.echo(image_line(index + 1, len(entries), image))
 
-    sums = score_files(entries, scoring, folder, log.say, show)
+    sums = score_files(entries, scoring, folder, show)
     data = {**_data(options, listed, scoring), "predictions": str(folder)}
     results = [each.result() for each in sums.values()]
     return Evaluation(data, entries, scoring, folder, options.save_root, results, expected)
@@ -263,23 +266,23 @@ def _chosen(entries: Sequence[Entry], options: Options) -> tuple[Entry, ...]:
     return chosen
 
 
-def _present(entries: tuple[Entry, ...], options: Options, log: Log, what: str) -> tuple[Entry, ...]:
+def _present(entries: tuple[Entry, ...], options: Options, what: str) -> tuple[Entry, ...]:
     """The entries whose image or label is there; the others are an error unless they are to be skipped."""
-    present = _found(entries, options, log, what)
+    present = _found(entries, options, what)
     if not present:
         raise InputError(f"no {what} is left")
     return tuple(entry for entry in entries if entry.line in present)
 
 
-def _with_labels(entries: tuple[Entry, ...], options: Options, log: Log) -> tuple[Entry, ...]:
+def _with_labels(entries: tuple[Entry, ...], options: Options) -> tuple[Entry, ...]:
     """The entries, without the labels that are not there; an error unless they are to be skipped."""
-    present = _found(entries, options, log, "label")
+    present = _found(entries, options, "label")
     if not present:
         raise InputError("no label is left")
     return tuple(entry if entry.line in present else dataclasses.replace(entry, label=None) for entry in entries)
 
 
-def _found(entries: tuple[Entry, ...], options: Options, log: Log, what: str) -> set[int]:
+def _found(entries: tuple[Entry, ...], options: Options, what: str) -> set[int]:
     """The lines of the entries whose image or label is there."""
     paths = {
         entry.line: locate(options.data_root, entry.image if what == "image" else entry.label or "")
@@ -291,5 +294,5 @@ def _found(entries: tuple[Entry, ...], options: Options, log: Log, what: str) ->
         message = f"{len(missing)} of {len(entries)} {what}s are missing: {named}"
         if options.on_missing != "skip":
             raise InputError(f"{message}; is --data-root right? --on-missing skip leaves them out")
-        log.say(f"{message}; left out")
+        logger.warning(f"{message}; left out")
     return found

@@ -41,6 +41,7 @@ class Options:
     strict_list: bool
     resume: bool
     save_feat: str | None
+    float16: bool
     save_overlay: bool
     alpha: float
     test_server: Path | None

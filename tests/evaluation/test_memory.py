@@ -13,7 +13,7 @@ import pytest
 from evaluation.data.lists import Entry
 from evaluation.run.execute import Run
 from icnet_common import console
-from icnet_common.progress import Log
+from icnet_common.progress import LogFile
 from pytorch_icnet.imaging.images import write_label_map
 
 from .test_pipeline import Quarter, outputs_of, predictor_of, scoring_of
@@ -36,13 +36,13 @@ def test_nothing_of_an_image_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyP
         gc.collect() if place in (80, 239) else None
         taken.append(tracemalloc.get_traced_memory()[0])
 
-    run = Run(predictor_of(Quarter()), scoring_of(tmp_path), outputs_of(tmp_path / "out"), Log(), workers=1)
-    run.execute(entries[:8], resume=False)  # compiles what is compiled once
+    run = Run(predictor_of(Quarter()), scoring_of(tmp_path), outputs_of(tmp_path / "out"), workers=1)
+    run.execute(entries[:8], LogFile(), resume=False)  # compiles what is compiled once
     monkeypatch.setattr(console, "echo", echo)
     gc.collect()
     tracemalloc.start()
     try:
-        run.execute(entries, resume=False)
+        run.execute(entries, LogFile(), resume=False)
     finally:
         tracemalloc.stop()
     grown = (taken[239] - taken[80]) / (239 - 80)
