@@ -45,7 +45,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal $(TESTS)
 
 bench: $(INSTALLED)
 	$(BIN)/python -m pip install -c constraints.txt -e '.[test,openvino]'
