@@ -28,11 +28,11 @@ from pytorch_icnet.supervisely import read_project, read_train_config
 from . import memory
 from .build import ON_GRID, start
 from .data import source_of
-from .job import Prepared, check_free, train, trained_network
+from .job import TrainingPlan, check_free, train, trained_network
 from .loop import Trainer
 from .recipes.recipe import read_recipe
 from .summary import summary
-from .supervisely.job import on_gpus, prepare_project
+from .supervisely.job import on_gpus, plan_project
 from .to_caffe import write_caffe_models
 from .validate import input_size_for
 
@@ -82,14 +82,14 @@ def main(**given: Any) -> None:
     with processes(device.type, options.timeout) as group:
         if group.device != "cpu":
             device = torch.device(group.device)
-        prepare = _prepare_lists if options.supervisely is None else _prepare_project
-        prepared = prepare(options, device, group)
+        make_plan = _plan_lists if options.supervisely is None else _plan_project
+        plan = make_plan(options, device, group)
         if group.is_main:
-            click.echo(prepared.introduction)
-        for step in prepared.steps(options.out, options.prune, options.prune_steps):
+            click.echo(plan.introduction)
+        for step in plan.steps(options.out, options.prune, options.prune_steps):
             if group.is_main and step.title:
                 click.echo(step.title)
-            trainer = prepared.trainer(step.begin, step.folder)
+            trainer = plan.trainer(step.begin, step.folder)
             train(trainer, resume=options.resume, until=options.max_iterations)
             if group.is_main:
                 click.echo(trainer.outcome())
@@ -115,7 +115,7 @@ def _measure(options: SimpleNamespace, device: torch.device) -> list[dict[str, A
     return costs
 
 
-def _prepare_lists(options: SimpleNamespace, device: torch.device, group: Group) -> Prepared:
+def _plan_lists(options: SimpleNamespace, device: torch.device, group: Group) -> TrainingPlan:
     """A training of a recipe, on lists of images or all of a split."""
     recipe = read_recipe(options.recipe_name, options.changes)
     on_grid = recipe.model.network in ON_GRID
@@ -143,10 +143,10 @@ def _prepare_lists(options: SimpleNamespace, device: torch.device, group: Group)
     lines = [f"{len(source.entries)} images, {table.num_classes} classes, {device_name(device)}"]
     lines += [begin.table()] if options.weights is not None else []
     trainer = partial(Trainer, recipe, source=source, val_source=val_source, device=device, group=group)
-    return Prepared(begin, lambda begin, out: trainer(begin, out=out), "\n".join(lines))
+    return TrainingPlan(begin, lambda begin, out: trainer(begin, out=out), "\n".join(lines))
 
 
-def _prepare_project(options: SimpleNamespace, device: torch.device, group: Group) -> Prepared:
+def _plan_project(options: SimpleNamespace, device: torch.device, group: Group) -> TrainingPlan:
     """A training of a Supervisely configuration, on a project. The options that these speak for are refused."""
     spoken_for = ("list_file", "val_list", "classes", "label_kind", "input_size", "prune", "to_caffe")
     if (given := next((name for name in spoken_for if getattr(options, name)), None)) is not None:
@@ -155,7 +155,7 @@ def _prepare_project(options: SimpleNamespace, device: torch.device, group: Grou
     if options.root is None:
         raise click.UsageError("--supervisely: give the project with --data-root")
     config = read_train_config(options.supervisely)
-    return prepare_project(
+    return plan_project(
         config,
         read_project(options.root),
         options.out,

@@ -1,4 +1,4 @@
-"""A training from what was prepared to its weights on disk, and compression: several, with fewer filters each time."""
+"""A training from its plan to its weights on disk, and compression: several, with fewer filters each time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TrainingStep:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingPlan:
     """Everything that is decided before a training: from a recipe and lists, or from Supervisely's configuration."""
 
     begin: Start

@@ -30,7 +30,7 @@ from pytorch_icnet.supervisely.results import (
 )
 
 from ..build import Start
-from ..job import Prepared, check_free
+from ..job import TrainingPlan, check_free
 from ..log import TrainingLog
 from ..loop import LAST, Trainer
 from ..recipes.recipe import Recipe, read_recipe
@@ -49,7 +49,7 @@ def recipe_for(config: TrainConfig, images: int, processes: int = 1, changes: Se
         config: the configuration.
         images: to learn from; epochs are counted in them.
         processes: that share a training; ``batch_size`` is of each.
-        changes: as for :func:`training.recipes.read_recipe`; they win.
+        changes: as for :func:`training.recipes.recipe.read_recipe`; they win.
 
     Raises:
         InputError: a change, or an input size, that cannot be.
@@ -156,7 +156,7 @@ class ProjectTrainer(Trainer):
         write_json(path, rows)
 
 
-def prepare_project(
+def plan_project(
     config: TrainConfig,
     project: Project,
     out: Path,
@@ -166,7 +166,7 @@ def prepare_project(
     group: Group | None = None,
     changes: Sequence[str] = (),
     resume: bool = False,
-) -> Prepared:
+) -> TrainingPlan:
     """A training as a configuration says. ``out`` will hold ``00000000``, ``00000001``, ..., a checkpoint folder for
     each validation, :data:`CHECKPOINTS`, and what every training leaves.
 
@@ -210,4 +210,4 @@ def prepare_project(
             checkpoint, at, recipe, begin, source, out, val_source=val_source, device=device, group=group
         )
 
-    return Prepared(begun, trainer, "\n".join(lines))
+    return TrainingPlan(begun, trainer, "\n".join(lines))
