@@ -35,7 +35,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ConfusionPicture:
     names: tuple[str, ...]
     cells: tuple[Cell, ...]
     """Those worth a number: none for more classes than can be read."""
@@ -47,7 +47,7 @@ class Picture:
         return len(self.names)
 
 
-def picture(result: Result) -> Picture:
+def picture(result: Result) -> ConfusionPicture:
     """The confusion of a result, each row in shares of its label."""
     shares = row_shares(result.confusion)
     legible = len(result.classes.rows) <= _LEGIBLE
@@ -56,7 +56,7 @@ def picture(result: Result) -> Picture:
         for row, column in (np.argwhere(result.confusion) if legible else ())
     )
     encoded = cv2.imencode(".png", colours(shares)[..., ::-1])[1].tobytes()
-    return Picture(result.classes.rows, cells, data_uri("image/png", encoded))
+    return ConfusionPicture(result.classes.rows, cells, data_uri("image/png", encoded))
 
 
 def row_shares(confusion: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:

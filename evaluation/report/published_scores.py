@@ -30,7 +30,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class Line:
+class ScoreComparison:
     """A figure beside what was expected of it."""
 
     expected: Expected
@@ -43,7 +43,7 @@ class Line:
 class Comparison:
     """Some figures beside what was expected of them."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[ScoreComparison, ...]
     tolerance: float
     """Percent points."""
 
@@ -70,7 +70,7 @@ class Comparison:
         ]
         return {"met": self.met, "tolerance": self.tolerance, "figures": figures, "text": self.as_text()}
 
-    def _text(self, line: Line) -> str:
+    def _text(self, line: ScoreComparison) -> str:
         measured = "undefined" if math.isnan(line.measured) else f"{line.measured:.2f}%"
         source = f" ({line.expected.source})" if line.expected.source else ""
         return (
@@ -127,5 +127,5 @@ def compare(result: Result, expected: Sequence[Expected], tolerance: float = TOL
             raise InputError(f"the protocol {result.protocol} has no figure {item.key}; it has {', '.join(keys)}")
         measured = 100 * result[item.key]
         # A billionth for 0.1 itself, which binary fractions do not hit.
-        lines.append(Line(item, measured, abs(measured - item.percent) <= tolerance + 1e-9))
+        lines.append(ScoreComparison(item, measured, abs(measured - item.percent) <= tolerance + 1e-9))
     return Comparison(tuple(lines), tolerance)

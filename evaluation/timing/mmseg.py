@@ -15,14 +15,13 @@ import torch
 from torch import nn
 
 import pytorch_icnet
-from icnet_common import console
 from icnet_common.errors import InputError
 from pytorch_icnet.card import card_of
-from pytorch_icnet.runtime.devices import device_name
 from pytorch_icnet.variants.mmseg import FAMILY, INPUT_SIZE, MMSegICNet
+from pytorch_icnet.weights.checkpoints import ICNET
 from pytorch_icnet.weights.known import of_network
 
-from .passes import Times, time_forward
+from .passes import Times, setting_of, time_forward
 
 __all__ = ["DEPTHS", "FAMILY", "INPUT_SIZE", "TIMED", "WARM_UP", "benchmark"]
 
@@ -76,16 +75,8 @@ def benchmark(
             }
         )
     setting = {
-        "height": size[0],
-        "width": size[1],
-        "batch": 1,
-        "iterations": iterations,
-        "warmup": warmup,
+        **setting_of(device, size, 1, iterations, warmup),
         "precision": str(dtype).removeprefix("torch."),
-        "device": str(device),
-        "device_name": device_name(device),
-        "threads": torch.get_num_threads(),
-        "versions": console.versions(),
     }
     return _text(rows, setting), {**setting, "networks": rows}
 
@@ -96,7 +87,8 @@ def _networks(weights: Path | None) -> Iterator[MMSegICNet]:
         return
     network = pytorch_icnet.load(weights)
     if not isinstance(network, MMSegICNet):
-        family = card_of(network).architecture or "Caffe's"
+        architecture = card_of(network).architecture
+        family = "Caffe's" if architecture == ICNET else architecture
         raise InputError(f"{weights}: a network of the family {family}; --protocol {FAMILY} times mmsegmentation's")
     yield network
 

@@ -1,4 +1,4 @@
-"""Taking times: of passes, of layers, and of the road from an image file to its label map."""
+"""Benchmarks: forward pass, per layer, and end to end, from an image file to its label map."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import nn
 
+from icnet_common import console
 from pytorch_icnet.imaging import postprocess, preprocess
 from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import Engine
+from pytorch_icnet.runtime.devices import device_name
 from pytorch_icnet.runtime.work import synchronize
 
 Size = tuple[int, int]
 
 STAGES = ("decode", "prepare", "forward", "label map")
-"""Of the road: PNG to RGB; resizing and mean; the net to its quarter scores; these to the label map."""
+"""End to end: PNG to RGB; resizing and mean; the net to its quarter scores; these to the label map."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,21 @@ class Times:
             "p95": ordered[rank],
             "max": ordered[-1],
         }
+
+
+def setting_of(device: torch.device, size: Size, batch: int, iterations: int, warmup: int) -> dict[str, Any]:
+    """What every report says of a benchmark: sizes, passes, machine and versions."""
+    return {
+        "batch": batch,
+        "height": size[0],
+        "width": size[1],
+        "iterations": iterations,
+        "warmup": warmup,
+        "device": str(device),
+        "device_name": device_name(device),
+        "threads": torch.get_num_threads(),
+        "versions": console.versions(),
+    }
 
 
 def time_forward(forward: Callable[[torch.Tensor], object], x: torch.Tensor, iterations: int, warmup: int) -> Times:
@@ -93,7 +111,7 @@ def time_layers(model: nn.Module, x: torch.Tensor, iterations: int) -> dict[str,
     return {name: total / iterations for name, total in totals.items()}
 
 
-def time_road(run: Engine, png: bytes, iterations: int, warmup: int) -> dict[str, Times]:
+def time_end_to_end(run: Engine, png: bytes, iterations: int, warmup: int) -> dict[str, Times]:
     """Time each of :data:`STAGES`, and all together as ``"total"``, one image after the other.
 
     Args:

@@ -14,8 +14,10 @@ import pytorch_icnet
 from evaluation.timing import cli, mmseg
 from evaluation.timing.cli import main
 from pytorch_icnet import ICNet
+from pytorch_icnet.card import ModelCard
 from pytorch_icnet.variants.mmseg import MMSegICNet
 from pytorch_icnet.weights.known import KNOWN_WEIGHTS
+from pytorch_icnet.weights.provenance import Provenance
 from training import memory
 from training.recipes.recipe import Recipe
 
@@ -45,7 +47,7 @@ def test_as_many_images_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
 
     class Counting(torch.nn.Module):
-        depth, provenance = 18, {"file": "w.pth"}
+        depth, card = 18, ModelCard(provenance=Provenance("w.pth", "md5", "sha256", None))
 
         def __init__(self) -> None:
             super().__init__()
@@ -59,7 +61,7 @@ def test_as_many_images_as_published(monkeypatch: pytest.MonkeyPatch) -> None:
     text, data = mmseg.benchmark(None, torch.device("cpu"), size=(4, 8), training_gb=lambda name: 1.25)
     assert sizes == [(1, 3, 4, 8)] * 200
     assert len(data["networks"][0]["ms"]) == data["iterations"] == 195
-    assert "1.25" in text and data["networks"][0]["weights"] == {"file": "w.pth"}
+    assert "1.25" in text and data["networks"][0]["weights"] == Counting.card.weights_data()
     assert mmseg.INPUT_SIZE == (1024, 2048)
 
 
