@@ -20,10 +20,9 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from converter.passes.fold_batch_norm import fold_batch_norm
-from converter.passes.pointwise_first import pointwise_first
-from converter.passes.strided_shrink import StridedShrink, strided_shrink
-from converter.passes.upsample_convolution import UpsampledConvolution, upsample_convolution
+from converter.passes.inference import for_inference
+from converter.passes.strided_shrink import StridedShrink
+from converter.passes.upsample_convolution import UpsampledConvolution
 
 from ..icnet import ICNet, check_size, folded
 
@@ -49,10 +48,7 @@ def rewritten(module: nn.Module) -> nn.Module:
     """
     if isinstance(module, ICNet):
         return RewrittenICNet(module)
-    if isinstance(module, fx.GraphModule):
-        for rewrite in (fold_batch_norm, upsample_convolution, pointwise_first, strided_shrink):
-            module = rewrite(module)
-    return module
+    return for_inference(module) if isinstance(module, fx.GraphModule) else module
 
 
 def convolution_of(model: ICNet, name: str) -> nn.Conv2d:
