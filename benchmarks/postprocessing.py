@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--device", default="cpu")
-    choices = (WHOLE, *implementations.FORMS)
+    choices = (WHOLE, *implementations.IMPLEMENTATIONS)
     parser.add_argument("--forms", nargs="+", choices=choices, default=choices, help="which to compare")
     parser.add_argument("--shares", nargs="+", type=float, default=SHARES, help="of undecided cells, about")
     parser.add_argument("--output", type=Path, default=Path("build/benchmarks"))

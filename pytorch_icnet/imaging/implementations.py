@@ -1,4 +1,4 @@
-"""Which form of pre- and post-processing to use: the results are the same, the speed is not."""
+"""Which implementation of pre- and post-processing to use: the results are the same, the speed is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from importlib import import_module
 
 import torch
 
-FORMS = ("plain", "numba", "torch", "triton")
-"""The plain form is the reference. numba runs on the processor, Triton on a GPU, and torch where these are missing."""
+IMPLEMENTATIONS = ("plain", "numba", "torch", "triton")
+"""The plain one is the reference. numba runs on the processor, Triton on a GPU, and torch where these are missing."""
 
 
 def choose(form: str | None, device: torch.device, instead: str = "torch") -> str:
@@ -27,8 +27,8 @@ def choose(form: str | None, device: torch.device, instead: str = "torch") -> st
         if device.type == "cuda":
             return "triton" if installed("triton") else "torch"
         return "numba" if device.type == "cpu" and installed("numba") else instead
-    if form not in FORMS:
-        raise ValueError(f"form is one of {', '.join(FORMS)}, not {form!r}")
+    if form not in IMPLEMENTATIONS:
+        raise ValueError(f"form is one of {', '.join(IMPLEMENTATIONS)}, not {form!r}")
     if form in ("numba", "triton") and not installed(form):
         raise ValueError(f"form {form!r} needs the package {form}, which is not installed")
     if form == "numba" and device.type != "cpu":

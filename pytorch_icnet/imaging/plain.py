@@ -1,4 +1,4 @@
-"""From scores to label map in the plain form: the reference that the fused forms must equal.
+"""From scores to label map in the plain implementation: the reference that the fused implementations must equal.
 
 The order matters for the pixels near a boundary: scores to the net's full resolution, softmax,
 *probabilities* resized with MATLAB's antialiased ``imresize``, then the first maximum. A few rows are made

@@ -1,6 +1,6 @@
 """From the net's scores to the label map at the image's own size, as the official evaluation makes it.
 
-All forms give the label map of the plain one (:mod:`.plain`); what they share is proven in :mod:`.fused.tiles`.
+All implementations give the plain one's label map (:mod:`.plain`); what they share is proven in :mod:`.fused.tiles`.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ def postprocess(
     """
     planes, zoom = _planes(scores, full_size)
     planned = plan(tuple(full_size), tuple(size))
-    fused = _draft(planes, tiling(tuple(full_size), planned.size, zoom), choose(form, planes.device))
-    if fused is None:
+    candidate = _fused(planes, tiling(tuple(full_size), planned.size, zoom), choose(form, planes.device))
+    if candidate is None:
         return plain.label_rows(planes, zoom, planned, 0, planned.size[0])
-    return fused.finish(planes, zoom, planned)
+    return candidate.finish(planes, zoom, planned)
 
 
 def probabilities(scores: torch.Tensor, size: tuple[int, int], *, full_size: tuple[int, int] = FULL_SIZE) -> Floats:
@@ -64,12 +64,12 @@ def probabilities(scores: torch.Tensor, size: tuple[int, int], *, full_size: tup
     return np.concatenate(blocks)
 
 
-def _draft(planes: torch.Tensor, geometry: Tiling, form: str) -> Candidate | None:
-    """The label map by a fused form; None where only the plain form will do."""
+def _fused(planes: torch.Tensor, geometry: Tiling, form: str) -> Candidate | None:
+    """The label map by a fused implementation; None where only the plain implementation will do."""
     if form == "plain":
         return None
-    drafted: Candidate | None = import_module(f"{__package__}.fused.{form}_labels").candidate(planes, geometry)
-    return drafted
+    found: Candidate | None = import_module(f"{__package__}.fused.{form}_labels").candidate(planes, geometry)
+    return found
 
 
 def _planes(scores: torch.Tensor, full_size: tuple[int, int]) -> tuple[torch.Tensor, int]:

@@ -74,7 +74,7 @@ def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDA
 
 
 def _grow_by_one(image: npt.NDArray[np.uint8], planned: Plan) -> npt.NDArray[np.uint8]:
-    """The same bits as the plain form, from slices instead of gathers.
+    """The same bits as the plain implementation, from slices instead of gathers.
 
     Growing by one, output i is made of the inputs i - 1 and i in that order, with the border sample
     repeated: two taps, no antialiasing. The columns go first because theirs is the smaller scale.

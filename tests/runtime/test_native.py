@@ -17,7 +17,7 @@ from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.runtime import engine, rewritten
 from pytorch_icnet.runtime.cache import Cache, Unavailable
 from pytorch_icnet.runtime.native import borders, compiler
-from pytorch_icnet.runtime.native.compiler import ALL_INSTRUCTIONS, Instructions, cpp_compiler
+from pytorch_icnet.runtime.native.compiler import ALL_INSTRUCTIONS, Instructions, NumberFormat, cpp_compiler
 from pytorch_icnet.runtime.native.network import pyramid_matrices
 from pytorch_icnet.runtime.native.program import packed, split_numbers
 
@@ -45,7 +45,7 @@ class Emulated(Instructions):
 
 
 EMULATED = [
-    pytest.param(Emulated(one.name, one.needed, one.parts), id=f"{one.name}-emulated", marks=pytest.mark.slow)
+    pytest.param(Emulated(one.name, one.needed, one.formats), id=f"{one.name}-emulated", marks=pytest.mark.slow)
     for one in ALL_INSTRUCTIONS[:-1]
     if one.missing()
 ]
@@ -69,7 +69,7 @@ def kernels(request: pytest.FixtureRequest, cache: Path) -> Iterator[Instruction
 @pytest.mark.parametrize("size", [(65, 65), (65, 129), (129, 97), (161, 65)], ids=str)
 def test_any_number_of_threads_gives_the_same_scores(size: tuple[int, int], kernels: Instructions, cache: Path) -> None:
     net, x = seeded(width=0.5), image(size)
-    for precision in kernels.parts:
+    for precision in kernels.formats:
         all_scores = [
             engine(net, precision=precision, size=size, backend="native", threads=threads, cache_dir=cache)(x)
             for threads in (1, 2, 5)
@@ -226,7 +226,7 @@ def test_numbers_are_split_without_loss() -> None:
 
 def test_weights_in_the_order_of_the_tiles() -> None:
     weight = torch.arange(40 * 3 * 2).reshape(40, 3, 2, 1).float().remainder(97)
-    found = torch.from_numpy(packed(weight, 2, 1).view(np.int16)).view(torch.bfloat16).float()
+    found = torch.from_numpy(packed(weight, 2, NumberFormat.BFLOAT16).view(np.int16)).view(torch.bfloat16).float()
     assert found.shape == (2, 2, 1, 1, 1, 2, 16, 16, 2)
     for output, channel, row in ((0, 0, 0), (39, 2, 1), (17, 1, 0), (33, 0, 1)):
         place = (output // 32, row, 0, 0, 0, output % 32 // 16, channel // 2, output % 16, channel % 2)
@@ -236,7 +236,7 @@ def test_weights_in_the_order_of_the_tiles() -> None:
 
 def test_weights_in_the_order_of_the_vectors() -> None:
     weight = torch.arange(40 * 35 * 2).reshape(40, 35, 2, 1).float()
-    found = packed(weight, 2, 0)
+    found = packed(weight, 2, NumberFormat.FLOAT32)
     assert found.shape == (2, 2, 1, 2, 2, 16, 2, 16)
     for output, channel, row in ((0, 0, 0), (39, 34, 1), (17, 1, 0), (33, 31, 1)):
         place = (output // 32, row, 0, channel // 32, output % 32 // 16, channel % 32 // 2, channel % 2, output % 16)

@@ -1,4 +1,4 @@
-"""Fused forms of pre- and post-processing: one pass, no full-resolution tensor, the plain form's results.
+"""Fused implementations of pre- and post-processing: one pass, no full-resolution tensor, the same results.
 
 - :mod:`.tiles` has the geometry and the two certificates, with their proofs;
 - :mod:`.numba_labels` and :mod:`.numba_blob` run on the processor, without the interpreter's lock;

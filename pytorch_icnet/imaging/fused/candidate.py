@@ -1,4 +1,4 @@
-"""A label map but for the pixels that the certificates of :mod:`.tiles` leave to the plain form."""
+"""A label map but for the pixels that the certificates of :mod:`.tiles` leave to the plain implementation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Candidate(NamedTuple):
     labels: npt.NDArray[np.uint8]
     """HxW."""
     uncertain: npt.NDArray[np.int64]
-    """Indices into the flattened label map of the pixels that the plain form has to decide."""
+    """Indices into the flattened label map of the pixels that the plain implementation has to decide."""
     dense_rows: tuple[tuple[int, int], ...] = ()
     """Rows [start, stop) with so many such pixels that they are not listed."""
 
@@ -31,5 +31,5 @@ class Candidate(NamedTuple):
 
 
 def may_list(pixels: int) -> int:
-    """How many of so many pixels are listed at most; beyond that, whole rows cost the plain form less."""
+    """How many of so many pixels are listed at most; beyond that, whole rows cost the plain implementation less."""
     return pixels // 64 + 64

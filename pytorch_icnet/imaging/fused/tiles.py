@@ -2,11 +2,11 @@
 
 Three lengths meet here: *corners* are the scores as the net gives them, *sources* are Interp's samples at the
 net's full size, *outputs* are the label map's pixels. A tile is a rectangle of outputs that begin in the same
-cell of corners. u = 2^-24 is float32's unit roundoff; all scores are finite (others take the plain form).
+cell of corners. u = 2^-24 is float32's unit roundoff; all scores are finite (others take the plain implementation).
 
 **The tiles' certificate.** A corner is clear if its best score s_k exceeds every other by more than
 MARGIN + RELATIVE |s_k|. Where all corners of a tile are clear and have the same best class k, every pixel of the
-tile has the label k in the plain form:
+tile has the label k in the plain implementation:
 
 1. An output is a sum of sources with weights that are not negative (a triangle's); those with weight zero add
    nothing, since probabilities are finite. A source is made of the corners on both sides of it, or of one corner
@@ -32,8 +32,9 @@ form's P by at most E = (44 + 2 C + row taps + column taps) u:
 - An exponential 2^(x log2 e) whose argument is rounded, as a GPU computes it, is off by (4 + |x|) u. Where that is
   more than 8 u it counts for less, for p |x| <= 1/e, and the mean of |x| over the classes is at most log C.
 
-So where the two best P' differ by more than 2 E, the best is the plain form's label. Every other pixel, about one in
-50,000, is made again by the plain arithmetic (:func:`..plain.label_pixels`). The result is the plain form's, exactly.
+So where the two best P' differ by more than 2 E, the best is the plain implementation's label. Every other pixel, about
+one in 50,000, is made again by the plain arithmetic (:func:`..plain.label_pixels`). The result is that of the plain
+implementation, exactly.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Tiling(NamedTuple):
         return len(self.rows.first), len(self.columns.first)
 
     def doubt(self, classes: int) -> float:
-        """The difference 2 E of two probabilities up to which the plain form has to decide."""
+        """The difference 2 E of two probabilities up to which the plain implementation has to decide."""
         taps = len(self.rows.weights) + len(self.columns.weights)
         return (44 + 2 * classes + taps) * 2**-23
 

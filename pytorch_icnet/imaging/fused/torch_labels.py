@@ -1,5 +1,5 @@
 """The label map in torch's own operations, on any device: where numba or Triton is missing, or where the geometry is
-not for Triton's form.
+not for Triton's implementation.
 
 A few rows of tiles at a time, and of these only the columns that hold a tile without a certificate.
 """
@@ -124,7 +124,7 @@ def _within(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> npt.NDArray[np
 
 
 def _interp(scores: torch.Tensor, places: npt.NDArray[np.int64], zoom: int, axis: int) -> torch.Tensor:
-    """Interp along one axis, at some places, with the operands in the order of the plain form."""
+    """Interp along one axis, at some places, with the operands in the order of the plain implementation."""
     phase = torch.from_numpy(((places % zoom) / zoom).astype(np.float32)).to(scores.device)
     phase = phase[:, None] if axis == 1 else phase
     before = scores.index_select(axis, _index(places // zoom, scores))

@@ -60,7 +60,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
     notes = torch.zeros(2, dtype=torch.int32, device=scores.device)
     tables = _tables(geometry.full_size, geometry.size, geometry.zoom, scores.device)
     grid = (triton.cdiv(width, _COLUMNS), triton.cdiv(height, _ROWS))
-    # Without fusion the interpolated scores have the plain form's bits, on which the proof in `tiles` rests.
+    # Without fusion the interpolated scores have the plain implementation's bits, on which the proof in `tiles` rests.
     _label[grid](
         scores,
         labels,

@@ -25,7 +25,7 @@ def build(request: Request) -> Run:
     chosen = instructions(request.precision)
     if not isinstance(module, RewrittenICNet):
         raise Unavailable("it runs the rewritten ICNet and nothing else")
-    program = icnet_program(library(request.cache, chosen), module, request.size, chosen.parts[request.precision])
+    program = icnet_program(library(request.cache, chosen), module, request.size, chosen.formats[request.precision])
     program.build(request.threads)
     shape = (module.num_classes, (request.size[0] + 3) // 4, (request.size[1] + 3) // 4)
     lock = Lock()

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from ..cache import Cache, Unavailable, compiled_file
@@ -32,18 +33,27 @@ SOURCES = (
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-w")
 
 
+class NumberFormat(IntEnum):
+    """How the kernels hold a number; the value is how many bfloat16 parts it is split into, see ``split.hpp``."""
+
+    FLOAT32 = 0
+    """Not split."""
+    BFLOAT16 = 1
+    SPLIT_FLOAT32 = 3
+
+
 @dataclass(frozen=True)
 class Instructions:
     """Instructions that the kernels can be compiled to.
 
     Attributes:
         needed: what the processor must have, as /proc/cpuinfo calls it.
-        parts: of a number, by precision; see ``split.hpp``. 0: plain float32.
+        formats: of numbers, by precision.
     """
 
     name: str
     needed: frozenset[str]
-    parts: Mapping[str, int]
+    formats: Mapping[str, NumberFormat]
 
     def flags(self) -> list[str]:
         """The compiler's."""
@@ -59,9 +69,9 @@ _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512vl", "avx512dq"}
 _AMX = _AVX512 | {"avx512_bf16", "amx_tile", "amx_bf16"}
 
 ALL_INSTRUCTIONS = (
-    Instructions("AMX", _AMX, {"fp32": 3, "bf16": 1}),
-    Instructions("AVX-512", _AVX512, {"fp32": 0}),
-    Instructions("AVX2", _AVX2, {"fp32": 0}),
+    Instructions("AMX", _AMX, {"fp32": NumberFormat.SPLIT_FLOAT32, "bf16": NumberFormat.BFLOAT16}),
+    Instructions("AVX-512", _AVX512, {"fp32": NumberFormat.FLOAT32}),
+    Instructions("AVX2", _AVX2, {"fp32": NumberFormat.FLOAT32}),
 )
 """From the fastest to the slowest."""
 
@@ -88,7 +98,7 @@ def instructions(precision: str) -> Instructions:
     Raises:
         Unavailable: it has none.
     """
-    fitting = [one for one in ALL_INSTRUCTIONS if precision in one.parts]
+    fitting = [one for one in ALL_INSTRUCTIONS if precision in one.formats]
     if not fitting:
         raise Unavailable("it computes float32 and bfloat16, on the processor")
     for one in fitting:

@@ -11,6 +11,7 @@ from ...pyramid import BINS, windows
 from ..cache import Unavailable
 from ..rewritten import BRANCH_BLOCKS, RewrittenICNet, bias_of, convolution_of
 from . import borders
+from .compiler import NumberFormat
 from .program import MAX_BINS, Blob, Input, KernelOperation, KernelProgram, Kind
 
 Size = tuple[int, int]
@@ -18,15 +19,16 @@ Size = tuple[int, int]
 HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 """The bottlenecks of the branch at half the resolution."""
 
-IMAGE_BAND, BLOCK_BANDS = 2, {0: 8, 1: 6, 3: 4}
-"""Rows of the last top that are computed at a time, those of blocks by the parts of a number; their inputs then fit the
-cache of a core. Measured."""
+IMAGE_BAND = 2
+BLOCK_BANDS = {NumberFormat.FLOAT32: 8, NumberFormat.BFLOAT16: 6, NumberFormat.SPLIT_FLOAT32: 4}
+"""Rows of the last top that are computed at a time, of the image and, by the format of numbers, of blocks; their inputs then fit
+the cache of a core. Measured."""
 
 PAIR_BAND = 6
 """Rows that are computed at a time where threads take turns."""
 
 
-def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts: int) -> KernelProgram:
+def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, numbers: NumberFormat) -> KernelProgram:
     """The program that computes ``model.quarter_scores`` of an image of (height, width) ``size``.
 
     Raises:
@@ -34,7 +36,7 @@ def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, parts
     """
     if any(n % 32 != 1 or n < 32 * (borders.SMALLEST - 1) + 1 for n in size):
         raise Unavailable(f"the kernels take heights and widths of 65, 97, 129, ..., not {size[0]}x{size[1]}")
-    return _Writer(KernelProgram(kernels, parts), model, size).write()
+    return _Writer(KernelProgram(kernels, numbers), model, size).write()
 
 
 class _Writer:
@@ -42,7 +44,7 @@ class _Writer:
         self.program, self.model = program, model
         self.sizes = [((size[0] - 1) // 2**k + 1, (size[1] - 1) // 2**k + 1) for k in range(6)]
         """Of the image, and halved 1 to 5 times."""
-        self.block_band = BLOCK_BANDS[program.parts]
+        self.block_band = BLOCK_BANDS[program.numbers]
 
     def write(self) -> KernelProgram:
         half = self._half_branch()
@@ -126,10 +128,12 @@ class _Writer:
         """The coarse result of a convolution that follows an upsampling; see :mod:`.borders`."""
         layer = self.model.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.parts != 1)
+        out = self.program.blob(
+            len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.numbers is not NumberFormat.BFLOAT16
+        )
         operation = KernelOperation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
         lines = borders.lines(x.height, x.width)
-        if self.program.parts:
+        if self.program.numbers is not NumberFormat.FLOAT32:
             self.program.lines(operation, lines)
         else:
             some = [line for line in lines if line[-4:] != borders.ALL_TAPS]
@@ -156,7 +160,7 @@ class _Writer:
         if coarse is not None:
             pairs = borders.pairs(coarse.height - 2), borders.pairs(coarse.width - 2)
         inputs = [Input(x, layer.weight, stride, layer.dilation[0])]
-        plain = self.program.parts == 0 and not x.image and coarse is None
+        plain = self.program.numbers is NumberFormat.FLOAT32 and not x.image and coarse is None
         kind = Kind.WINOGRAD if plain and (layer.kernel_size, stride) == ((3, 3), 1) else Kind.CONVOLUTION
         return KernelOperation(kind, out, inputs, bias_of(layer), relu, residual=coarse, upsampled=pairs)
 

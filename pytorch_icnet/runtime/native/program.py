@@ -15,6 +15,7 @@ import torch
 
 from ..winograd import transformed
 from . import structures
+from .compiler import NumberFormat
 from .structures import LINE, HugePageMemory
 
 BLOCK = 32
@@ -99,11 +100,11 @@ class KernelProgram:
 
     Args:
         kernels: see :func:`.compiler.library`.
-        parts: of a split number; 1: bfloat16; 3: float32. 0: numbers are not split, but float32.
+        numbers: how they are held.
     """
 
-    def __init__(self, kernels: ctypes.CDLL, parts: int) -> None:
-        self._kernels, self.parts = kernels, parts
+    def __init__(self, kernels: ctypes.CDLL, numbers: NumberFormat) -> None:
+        self._kernels, self.numbers = kernels, numbers
         self._memory = HugePageMemory()
         self._blobs: list[Blob] = []
         self._steps: list[structures.CStep] = []
@@ -217,14 +218,14 @@ class KernelProgram:
         target.rows, target.columns, target.pad = rows, columns, source.dilation * (rows // 2)
         target.blocks, target.depth = _blocks(weight.shape[1]), BLOCK
         if blob.image:  # a row of taps is one chunk
-            wide = torch.zeros(len(weight), rows, columns, 4 if self.parts else 3)
+            wide = torch.zeros(len(weight), rows, columns, 4 if self.numbers else 3)
             wide[..., :3] = weight.permute(0, 2, 3, 1)
             weight = wide.flatten(2).transpose(1, 2)[..., None]
             target.columns, target.depth = 1, weight.shape[1]
         if operation.kind is Kind.WINOGRAD:
             self._scratch = max(self._scratch, self._kernels.scratch(target.blocks, _blocks(outputs)))
             weight = transformed(weight)
-        target.weights = self._memory.copy(packed(weight, _blocks(outputs), self.parts))
+        target.weights = self._memory.copy(packed(weight, _blocks(outputs), self.numbers))
 
     def _bias(self, bias: torch.Tensor) -> int:
         padded = torch.zeros(_blocks(len(bias)) * BLOCK)
@@ -238,7 +239,7 @@ class KernelProgram:
         self._buffers = (structures.CBuffer * len(self._blobs))()
         self._table = (structures.CStep * len(self._steps))(*self._steps)
         self._program = structures.CProgram(
-            *(ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.parts),
+            *(ctypes.addressof(self._buffers), ctypes.addressof(self._table), len(self._steps), self.numbers),
             *(self._memory.take(threads * self._scratch), self._scratch),
         )
         for blob, buffer in zip(self._blobs, self._buffers, strict=True):
@@ -268,9 +269,9 @@ class KernelProgram:
     def _lay_out(self, blob: Blob, buffer: structures.CBuffer, rows: int) -> None:
         if blob.image:
             pitch = -(-blob.pitch // 8) * 8
-            buffer.pixel, buffer.blocks = (8, self.parts) if self.parts else (12, 1)
+            buffer.pixel, buffer.blocks = (8, self.numbers) if self.numbers else (12, 1)
         else:
-            buffer.pixel = BLOCK * (2 * self.parts if self.parts and not blob.floats else 4)
+            buffer.pixel = BLOCK * (2 * self.numbers if self.numbers and not blob.floats else 4)
             pitch, buffer.blocks = blob.pitch, _blocks(blob.channels)
         buffer.row = pitch * buffer.pixel
         rows = rows if blob.window else blob.height + 2 * blob.halo
@@ -293,8 +294,8 @@ class KernelProgram:
         self._kernels.run(ctypes.byref(self._program), ctypes.byref(call), min(threads, self.threads))
 
 
-def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[Any]:
-    """Weights (O, I, H, W) in the order of ``vectors.hpp`` (no parts: float32) or ``tiles.hpp`` (bfloat16, as int16).
+def packed(weight: torch.Tensor, groups: int, numbers: NumberFormat) -> npt.NDArray[Any]:
+    """Weights (O, I, H, W) in the order of ``vectors.hpp`` (float32) or ``tiles.hpp`` (bfloat16, as int16).
 
     They are padded with zeros to whole blocks.
     """
@@ -304,10 +305,10 @@ def packed(weight: torch.Tensor, groups: int, parts: int) -> npt.NDArray[Any]:
     full[:outputs, :inputs] = weight
     # group, half, output | block, pair, two | row, column
     axes = full.reshape(groups, 2, 16, blocks, 16, 2, rows, columns)
-    if parts == 0:
+    if numbers is NumberFormat.FLOAT32:
         return axes.permute(0, 6, 7, 3, 1, 4, 5, 2).contiguous().numpy()
     order = axes.permute(0, 6, 7, 3, 1, 4, 2, 5)
-    split = torch.stack(split_numbers(order, parts), 4)
+    split = torch.stack(split_numbers(order, numbers), 4)
     return split.contiguous().view(torch.int16).numpy()
 
 
