@@ -13,7 +13,7 @@ from ..imresize import plan
 from .lines import tap_rows
 
 _PIXELS = 256
-"""Normalization of a program."""
+"""Pixels of a program."""
 
 
 class ResizeTables(NamedTuple):

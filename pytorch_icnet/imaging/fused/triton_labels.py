@@ -15,7 +15,7 @@ from .candidate import Candidate, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Tiling, tiling
 
 _ROWS, _COLUMNS = 4, 32
-"""Normalization of a program: a row of Interp's cells where the map is about as large as the net's input."""
+"""Pixels of a program: a row of Interp's cells where the map is about as large as the net's input."""
 
 
 class TilingTables(NamedTuple):

@@ -56,5 +56,5 @@ def lines(height: int, width: int) -> list[tuple[int, ...]]:
 
 
 def _segments(n: int) -> list[tuple[int, int, int, int, int]]:
-    """Normalization of an axis that are computed alike: (first pixel, count, place of the first, taps from, to)."""
+    """Pixels of an axis that are computed alike: (first pixel, count, place of the first, taps from, to)."""
     return [(0, 1, 0, 0, 3), (1, n - 2, 2, 0, 3), (n - 1, 1, n + 1, 0, 3), (1, 1, 1, 1, 3), (n - 2, 1, n, 0, 2)]

@@ -21,8 +21,8 @@ HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 
 IMAGE_BAND = 2
 BLOCK_BANDS = {NumberFormat.FLOAT32: 8, NumberFormat.BFLOAT16: 6, NumberFormat.SPLIT_FLOAT32: 4}
-"""Rows of the last top that are computed at a time, of the image and, by the format of numbers, of blocks; their inputs then fit
-the cache of a core. Measured."""
+"""Rows of the last top that are computed at a time, of the image and, by the format of numbers, of blocks;
+their inputs then fit the cache of a core. Measured."""
 
 PAIR_BAND = 6
 """Rows that are computed at a time where threads take turns."""
@@ -128,18 +128,16 @@ class _Writer:
         """The coarse result of a convolution that follows an upsampling; see :mod:`.borders`."""
         layer = self.model.get_submodule(name)
         weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
-        out = self.program.blob(
-            len(weight), (x.height + 2, x.width + 2), 0, floats=self.program.numbers is not NumberFormat.BFLOAT16
-        )
+        floats = self.program.numbers is not NumberFormat.BFLOAT16
+        out = self.program.blob(len(weight), (x.height + 2, x.width + 2), 0, floats=floats)
         operation = KernelOperation(Kind.CONVOLUTION, out, [Input(x, weight)], bias)
         lines = borders.lines(x.height, x.width)
         if self.program.numbers is not NumberFormat.FLOAT32:
             self.program.lines(operation, lines)
         else:
             some = [line for line in lines if line[-4:] != borders.ALL_TAPS]
-            self.program.lines(
-                operation, some, KernelOperation(Kind.WINOGRAD, out, [Input(x, weight)], bias), rows=PAIR_BAND
-            )
+            whole = KernelOperation(Kind.WINOGRAD, out, [Input(x, weight)], bias)
+            self.program.lines(operation, some, whole, rows=PAIR_BAND)
         return out
 
     def _convolution(

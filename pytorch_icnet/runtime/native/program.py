@@ -26,7 +26,7 @@ MAX_BINS = 256
 """As in ``program.hpp``."""
 
 _TILE_OVERRUN = 64
-"""Normalization beyond the last one that the tile unit may read."""
+"""Pixels beyond the last one that the tile unit may read."""
 
 Ints = npt.NDArray[np.int32]
 Pairs = tuple[Ints, Ints]
@@ -62,7 +62,7 @@ class Blob:
 
     @property
     def pitch(self) -> int:
-        """Normalization from one row to the next."""
+        """Pixels from one row to the next."""
         return self.width + self.halo
 
 
