@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from icnet_common.errors import InputError
+from icnet_common.progress import track
 from pytorch_icnet.card import QUARTER
 from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.predictor import Predictor, Prepared
@@ -79,9 +80,8 @@ def audit(
     *,
     mistakes: Sequence[Mistake] = MISTAKES,
     label_kind: str | None = None,
-    progress: Callable[[Entry], None] = lambda entry: None,
 ) -> Audit:
-    """Evaluate a few images by the official protocol, and again with each mistake.
+    """Evaluate a few images by the official protocol, and again with each mistake; shows the progress.
 
     Args:
         predictor: what is evaluated.
@@ -90,7 +90,6 @@ def audit(
         data_root: the folder that the list's paths start from.
         mistakes: which to make.
         label_kind: see :func:`evaluation.data.labels.read_truth`.
-        progress: is told of each image before it is worked on.
 
     Raises:
         InputError: there is nothing to score, or a file cannot be used.
@@ -102,8 +101,7 @@ def audit(
     ]
     official = Official(settings)
     attempts = [_Attempt(mistake) for mistake in (Mistake("official", "as it should be"), *mistakes)]
-    for index, entry in enumerate(entries):
-        progress(entry)
+    for index, entry in enumerate(track(entries, len(entries), "audit")):
         image = _Image(predictor, official, read_image(locate(data_root, entry.image)))
         right = image.labels(attempts[0].mistake)
         for attempt in attempts:

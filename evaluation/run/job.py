@@ -14,7 +14,7 @@ import torch
 from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import digest
-from icnet_common.progress import ProgressBar, log_file
+from icnet_common.progress import log_file
 from pytorch_icnet.card import ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from pytorch_icnet.datasets.tables import read_table
@@ -88,14 +88,13 @@ def evaluate(options: Options, group: Group) -> Evaluation:
 def _audit(run: Run, entries: Sequence[Entry], count: int) -> Audit:
     """The audit of some images, evenly from the whole list."""
     chosen = [entries[place * len(entries) // count] for place in range(min(count, len(entries)))]
-    with one_thread_each(), ProgressBar(len(chosen), "audit") as bar:
+    with one_thread_each():
         return audit(
             run.predictor,
             run.scoring.protocols[0].settings,
             chosen,
             run.scoring.data_root,
             label_kind=run.scoring.label_kind,
-            progress=lambda entry: bar.advance(),
         )
 
 

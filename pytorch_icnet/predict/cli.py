@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +17,7 @@ from evaluation.data.lists import locate, read_list
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, PATH, OptionalValues
 from icnet_common.errors import InputError
-from icnet_common.files import atomic_write
+from icnet_common.files import write_json
 from icnet_common.signals import GracefulShutdown
 
 from .. import options as shared
@@ -219,8 +218,7 @@ def main(**given: Any) -> None:
         if summary.frames or summary.complete:
             click.echo(summary.line())
         if options.json_file is not None:
-            with atomic_write(options.json_file) as temporary:
-                temporary.write_text(json.dumps(summary.as_data(), indent=2) + "\n", encoding="utf-8")
+            write_json(options.json_file, summary.as_data())
     if not summary.frames:
         raise InputError("nothing could be predicted")
 

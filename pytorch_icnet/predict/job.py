@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from icnet_common import console
 from icnet_common.errors import InputError, user_message
 from icnet_common.parallel import prefetch
+from icnet_common.progress import ProgressBar
 from pytorch_icnet.runtime.devices import device_name
 
 from ..imaging.region import CropRegion
@@ -265,7 +265,7 @@ def predict(
     known: set[str] = set()
     try:
         with (
-            tqdm(total=total, unit=" frames", disable=None, dynamic_ncols=True, leave=False) as bar,
+            ProgressBar(total, "predict", unit="frames") as bar,
             closing(run(numbered(sources, limit, broken), method, outputs)) as finished,
         ):
             for work in finished:
@@ -273,7 +273,7 @@ def predict(
                     broken(work.frame.source, work.error)
                     continue
                 _count(work, summary, places)
-                bar.update()
+                bar.advance()
                 for note in (note for engine in method.predictor.engines for note in engine.notes):
                     if note not in known:
                         known.add(note)

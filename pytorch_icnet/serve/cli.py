@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from pytorch_icnet.runtime.devices import find_device
 from .. import options as shared
 from ..supervisely.results import open_model
 from .settings import ServerSettings
+
+logger = logging.getLogger(__name__)
 
 _DEFAULTS = ServerSettings()
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
@@ -116,9 +119,7 @@ def main(
         hosts = (*_LOCAL, *(hosts or ()))
     settings = ServerSettings(queue, batch, max_pixels, max_bytes, timeout, _token(token, token_file), hosts)
     if settings.token is None and not _is_local(host):
-        click.echo(
-            f"icnet-serve: everybody who reaches {host} may use this server; --token-file asks for a token", err=True
-        )
+        logger.warning("icnet-serve: everybody who reaches %s may use this server; --token-file asks for a token", host)
     size = {} if input_size is None else {"input_size": input_size}
     model = open_model(weights, device=device, precision=precision, backend=backend, **size)
     run(model, settings, host, port)
