@@ -8,7 +8,6 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, OptionalValues
-from icnet_common.progress import quiet
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import options as shared
 from pytorch_icnet.runtime.devices import find_device
@@ -153,7 +152,7 @@ def main(**given: Any) -> None:
     """
     options = Options(**{**given, "data_root": data_root(given["data_root"])})
     _refuse_wrong_use(options)
-    with processes(find_device(options.device).type, options.timeout) as group, quiet(not group.is_main):
+    with processes(find_device(options.device).type, options.timeout) as group:
         try:
             with GracefulShutdown(LOST if group.size > 1 else _ENDED):
                 evaluation = evaluate(options, group) if options.score_only is None else score_only(options)

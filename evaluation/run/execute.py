@@ -15,6 +15,7 @@ import torch
 
 from icnet_common import console
 from icnet_common.errors import InputError
+from icnet_common.files import writing
 from icnet_common.parallel import parallel_map
 from icnet_common.progress import LogFile, ProgressBar
 from pytorch_icnet.outputs import Outputs
@@ -257,11 +258,9 @@ class _Lines:
 
 @contextmanager
 def _directory(path: Path) -> Iterator[int]:
-    try:
+    with writing(path):
         path.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDONLY)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
     try:
         yield handle
     finally:
