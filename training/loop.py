@@ -53,11 +53,6 @@ class Cascade(nn.Module):
         return scores
 
 
-def _averaged(model: nn.Module, decay: float) -> AveragedModel:
-    moving = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
-    return AveragedModel(model, multi_avg_fn=moving, use_buffers=True)
-
-
 class Trainer:
     """A training.
 
@@ -91,8 +86,10 @@ class Trainer:
         self.optimizer = build.optimizer_of(build.parameter_groups(self.model, recipe, begin.new), recipe)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.schedule = schedule_of(recipe)
-        decay = recipe.train.ema
-        self.average = None if decay is None else _averaged(self.model, decay)
+        self.average: AveragedModel | None = None
+        if recipe.train.ema is not None:
+            moving = get_ema_multi_avg_fn(recipe.train.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.train.precision == "fp16")
         self.criterion = CascadeLoss(**vars(recipe.loss), share=self._share).to(self.device)
         self.net = self._wrapped()

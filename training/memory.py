@@ -79,17 +79,14 @@ def _measure(recipe: Recipe, size: tuple[int, int], batch: int, device: torch.de
         [],
         [],
     )
-    seconds = [_timed(trainer, images, gpu) for _ in range(WARM_UP + TIMED)]
+    times = [time.perf_counter()]
+    for _ in range(WARM_UP + TIMED):
+        trainer.step([images])
+        if gpu:
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter())
     after = torch.cuda.max_memory_allocated(device) if gpu else resident("VmHWM")
-    return Cost(size, batch, after - before, sum(seconds[WARM_UP:]) / TIMED)
-
-
-def _timed(trainer: Trainer, images: Batch, gpu: bool) -> float:
-    started = time.perf_counter()
-    trainer.step([images])
-    if gpu:
-        torch.cuda.synchronize(trainer.device)
-    return time.perf_counter() - started
+    return Cost(size, batch, after - before, (times[-1] - times[WARM_UP]) / TIMED)
 
 
 def resident(field: str) -> int:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import torch
 from torch import nn
 
+from converter.state_dict import some
 from icnet_common.errors import InputError
 from pytorch_icnet.card import card_of
 from pytorch_icnet.variants.mmseg import ALIAS, BACKBONE
@@ -49,8 +50,7 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
     prefix = "" if set(given) & set(state) else BACKBONES.get(card_of(net).protocol, "")
     wrong += [f"{key} is missing" for key in expected if key.startswith(prefix) and not _optional(key, given)]
     if wrong:
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-        raise InputError(f"{source}: not weights for this recipe's network: {'; '.join(wrong[:5])}{more}")
+        raise InputError(f"{source}: not weights for this recipe's network: {some(wrong, 5)}")
     net.load_state_dict({**expected, **copied})
     return frozenset(copied)
 
