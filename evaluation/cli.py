@@ -8,6 +8,7 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER, OptionalValues
+from icnet_common.progress import log_file
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import options as shared
 from pytorch_icnet.runtime.devices import find_device
@@ -154,8 +155,8 @@ def main(**given: Any) -> None:
     _refuse_wrong_use(options)
     with processes(find_device(options.device).type, options.timeout) as group:
         try:
-            with GracefulShutdown(LOST if group.size > 1 else _ENDED):
-                evaluation = evaluate(options, group) if options.score_only is None else score_only(options)
+            with log_file() as log, GracefulShutdown(LOST if group.size > 1 else _ENDED):
+                evaluation = evaluate(options, group, log) if options.score_only is None else score_only(options)
                 met = publish(evaluation, options) if group.is_main else True
         except Exception:
             if group.is_main:

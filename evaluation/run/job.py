@@ -14,7 +14,7 @@ import torch
 from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.files import digest
-from icnet_common.progress import log_file
+from icnet_common.progress import LogFile
 from pytorch_icnet.card import ModelCard
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable, plain_table
 from pytorch_icnet.datasets.tables import read_table
@@ -59,17 +59,21 @@ class Evaluation:
     audit: Audit | None = None
 
 
-def evaluate(options: Options, group: Group) -> Evaluation:
+def evaluate(options: Options, group: Group, log: LogFile) -> Evaluation:
     """Predict the images of a list and, where it has labels, score them; prints a line for each scored image.
+
+    Args:
+        options: what is asked for.
+        group: the processes that share the work.
+        log: is opened below the root of the outputs.
 
     Raises:
         InputError: something cannot be used; nothing has been written yet where it could be seen before.
     """
-    with log_file() as log:
-        with group.collective():
-            prepared = _prepare(options, group)
-        run, entries = prepared.run, prepared.entries
-        share, timing = run.execute(entries, log, resume=options.resume)
+    with group.collective():
+        prepared = _prepare(options, group)
+    run, entries = prepared.run, prepared.entries
+    share, timing = run.execute(entries, log, resume=options.resume)
     labelled = [entry for entry in entries if entry.label is not None]
     results = [each.result() for each in share.accumulators.values()] if labelled and group.is_main else []
     audited = _audit(run, labelled, options.audit) if options.audit and group.is_main else None
