@@ -17,20 +17,14 @@ from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, INSTANCES, ClassTab
 from pytorch_icnet.imaging.images import ImageError, read_ids, read_label_map
 
 from ..protocols import GroundTruth
+from .lists import LABEL_SUFFIXES
 from .polygons import draw
 
 Bytes = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.int32]
 
-KINDS = ("trainIds", "labelIds", "instanceIds", "polygons")
+KINDS = tuple(LABEL_SUFFIXES)
 """What a label file may hold."""
-
-_SUFFIXES = {
-    "trainIds": "_labelTrainIds.png",
-    "labelIds": "_labelIds.png",
-    "instanceIds": "_instanceIds.png",
-    "polygons": "_polygons.json",
-}
 
 
 def kind_of(path: str | os.PathLike[str], table: ClassTable = CITYSCAPES_TABLE) -> str:
@@ -40,7 +34,7 @@ def kind_of(path: str | os.PathLike[str], table: ClassTable = CITYSCAPES_TABLE) 
     else.
     """
     name = Path(path).name
-    for kind, suffix in _SUFFIXES.items():
+    for kind, suffix in LABEL_SUFFIXES.items():
         if name.endswith(suffix):
             return kind
     if name.endswith(".json"):
@@ -98,11 +92,11 @@ def read_truth(
 
 def _siblings(path: Path) -> dict[str, Path]:
     """The files about the same image, by kind, beside ``path`` and without it."""
-    suffix = next((suffix for suffix in _SUFFIXES.values() if path.name.endswith(suffix)), None)
+    suffix = next((suffix for suffix in LABEL_SUFFIXES.values() if path.name.endswith(suffix)), None)
     if suffix is None:
         return {}
     base = path.name.removesuffix(suffix)
-    files = {kind: path.with_name(base + other) for kind, other in _SUFFIXES.items()}
+    files = {kind: path.with_name(base + other) for kind, other in LABEL_SUFFIXES.items()}
     return {kind: file for kind, file in files.items() if file != path and file.is_file()}
 
 
@@ -111,7 +105,8 @@ def _instances_beside(path: Path, table: ClassTable) -> tuple[Bytes, Ids]:
     beside = _siblings(path)
     source = beside.get("instanceIds") or beside.get("polygons")
     if source is None:
-        raise InputError(f"{path}: neither {_SUFFIXES['instanceIds']} nor {_SUFFIXES['polygons']} lies beside it")
+        wanted = f"neither {LABEL_SUFFIXES['instanceIds']} nor {LABEL_SUFFIXES['polygons']}"
+        raise InputError(f"{path}: {wanted} lies beside it")
     label_ids, instance_ids = _read_ids(source, kind_of(source), table)
     assert instance_ids is not None
     if "labelIds" in beside:

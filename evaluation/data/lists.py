@@ -26,7 +26,13 @@ _MAX_LINE = 10_000
 
 _IMAGE = "_leftImg8bit"
 
-_FORMS = ("labelTrainIds.png", "labelIds.png", "instanceIds.png", "polygons.json")
+LABEL_SUFFIXES = {
+    "trainIds": "_labelTrainIds.png",
+    "labelIds": "_labelIds.png",
+    "instanceIds": "_instanceIds.png",
+    "polygons": "_polygons.json",
+}
+"""What the names of Cityscapes' label files end with, by what the files hold."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +213,7 @@ def _entry(path: Path, number: int, fields: list[str]) -> Entry:
 def _label_beside(folder: Path, image: str) -> Path:
     """The label of an image in Cityscapes' layout, in the first form that is there; trainIds where none is."""
     base = image.removesuffix(f"{_IMAGE}.png")
-    forms = [folder / f"{base}_gtFine_{form}" for form in _FORMS]
+    forms = [folder / f"{base}_gtFine{suffix}" for suffix in LABEL_SUFFIXES.values()]
     return next((path for path in forms if path.is_file()), forms[0])
 
 

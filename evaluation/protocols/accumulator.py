@@ -23,7 +23,7 @@ Instance = tuple[int, int]
 """Label id and area in pixels."""
 
 
-class Metrics(ABC):
+class ScoringRules(ABC):
     """The arithmetic of a protocol: what an image's numbers are, and what the sums over a list say."""
 
     name: ClassVar[str]
@@ -42,7 +42,7 @@ class Metrics(ABC):
 class MetricAccumulator:
     """The sums of images' numbers under one protocol."""
 
-    protocol: Metrics
+    protocol: ScoringRules
     images: dict[int, ImageScore] = field(default_factory=dict)
     """Each image's own numbers as the protocol counts them, by its place in the list."""
     confusion: Counts = field(default_factory=lambda: np.zeros((256, 256), np.int64))
@@ -110,7 +110,7 @@ class MetricAccumulator:
         }
 
     @classmethod
-    def from_data(cls, protocol: Metrics, data: Mapping[str, Any]) -> MetricAccumulator:
+    def from_data(cls, protocol: ScoringRules, data: Mapping[str, Any]) -> MetricAccumulator:
         """The tally that :meth:`as_data` wrote.
 
         Raises:

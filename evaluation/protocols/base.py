@@ -28,7 +28,7 @@ from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable
 from pytorch_icnet.imaging.inputs import ModelInput, Size
 from pytorch_icnet.imaging.recipes import Floats, InferenceRecipe, InputSpec, Logits, resize_scores
 
-from .accumulator import MetricAccumulator, Metrics
+from .accumulator import MetricAccumulator, ScoringRules
 from .areas import areas
 from .image_stats import Counts, GroundTruth, ImageScore, ImageStats, Labels, Prediction
 from .result import Metric, Result, Table
@@ -67,7 +67,7 @@ class ProtocolSettings(InputSpec):
         return self.table.num_classes
 
 
-class Protocol(Metrics):
+class Protocol(ScoringRules):
     """One published protocol. Stateless: every method may run in any thread and process."""
 
     source: ClassVar[str]

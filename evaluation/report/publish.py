@@ -11,7 +11,7 @@ from icnet_common.files import write_json
 from ..run.job import Evaluation
 from ..run.options import Options
 from . import data, html, pictures, tables, text
-from .published_scores import compare
+from .published_scores import beside_published, compare
 from .server_submission import write_zip
 
 _SHOWN = 4
@@ -32,7 +32,7 @@ def publish(evaluation: Evaluation, options: Options) -> bool:
         report["scores"] = data.scores(results[0])
         for said, result in zip(report["protocols"], results, strict=True):
             said.update(result.as_data())
-        report["published"] = data.comparison(report.get("weights", {}), results[0], multi_scale=options.multi_scale)
+        report["published"] = beside_published(report.get("weights", {}), results[0], multi_scale=options.multi_scale)
         if report["published"]:
             click.echo(text.comparison(report["published"], len(results[0].images)))
         if evaluation.expected:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from icnet_common.errors import InputError
-from pytorch_icnet.weights.known import KNOWN_WEIGHTS, lookup
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS, KnownWeights, lookup
 
 from ..protocols import Result
 
@@ -107,7 +107,7 @@ def published(md5: str, file: str = "", *, multi_scale: bool | None = False) -> 
     if known is None:
         names = ", ".join(weights.file for weights in KNOWN_WEIGHTS)
         raise InputError(f"nothing is published of these weights; say what to expect, or use one of {names}")
-    scores = {} if multi_scale is None else known.scores(multi_scale=multi_scale)
+    scores = _scores(known, multi_scale)
     if not scores:
         raise InputError(f"nothing is published of {known.file} with these --scales and --flip; say what to expect")
     source = f"{known.source}, {known.split}"
@@ -129,3 +129,39 @@ def compare(result: Result, expected: Sequence[Expected], tolerance: float = TOL
         # A billionth for 0.1 itself, which binary fractions do not hit.
         lines.append(ScoreComparison(item, measured, abs(measured - item.percent) <= tolerance + 1e-9))
     return Comparison(tuple(lines), tolerance)
+
+
+def beside_published(
+    provenance: Mapping[str, Any], result: Result, *, multi_scale: bool | None = False
+) -> dict[str, Any] | None:
+    """Measured against published, percent; None where nothing is known of the weights.
+
+    The published figures belong to a split of Cityscapes, to all of its images and to the weights' own protocol, which
+    this cannot verify.
+
+    Args:
+        provenance: md5 and name of the weights' file.
+        result: what was measured.
+        multi_scale: whether each image was averaged over, as published; None: averaged over otherwise.
+    """
+    known = lookup(str(provenance.get("md5", "")), str(provenance.get("file", "")))
+    scores = _scores(known, multi_scale)
+    if known is None or not scores:
+        return None
+    compared: dict[str, Any] = {
+        "weights": known.file,
+        "split": known.split,
+        "source": known.source,
+        "protocol": known.protocol,
+        "by_name": not known.md5,
+    }
+    for key in _KEYS:
+        published, measured = scores.get(key), 100 * result[key]
+        difference = None if published is None else measured - published
+        compared[key] = {"measured": measured, "published": published, "difference": difference}
+    return compared
+
+
+def _scores(known: KnownWeights | None, multi_scale: bool | None) -> Mapping[str, float]:
+    """The published figures, percent, by key; none where nothing is known of such averaging."""
+    return {} if known is None or multi_scale is None else known.scores(multi_scale=multi_scale)
