@@ -13,7 +13,7 @@ from prototxt import Layer, read_weights
 
 from .blobs import Blobs, SharedParameter
 from .errors import WeightsMismatchError
-from .wiring import Step, Wiring
+from .wiring import WiredLayer, Wiring
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Weights:
         return Match(matched, filled, unused)
 
 
-def _all_shared(step: Step, wiring: Wiring) -> bool:
+def _all_shared(step: WiredLayer, wiring: Wiring) -> bool:
     """Whether another layer owns every blob of ``step``, so that the file need not repeat them."""
     names = [name for name in step.blobs.shared_names if name]
     if len(names) < len(step.blobs.shapes):

@@ -20,21 +20,21 @@ from torch import nn
 from .blobs import Shape
 from .layers.interp import Interp
 from .layers.pooling import GlobalPooling, Pooling
-from .wiring import Step, Wiring
+from .wiring import WiredLayer, Wiring
 
 _WHOLE = frozenset({"InnerProduct", "Reduction", "SPP", "ROIPooling", "PSROIPooling", "DetectionOutput", "LSTM", "RNN"})
 """Types of whose tops each value may depend on all of the bottom."""
 
 
 @dataclass(frozen=True)
-class Field:
+class ReceptiveField:
     """Along height and width: the field, and the step between neighbours, in pixels of the input."""
 
     size: tuple[float, float]
     step: tuple[float, float]
 
 
-def receptive_fields(wiring: Wiring) -> list[Field | None]:
+def receptive_fields(wiring: Wiring) -> list[ReceptiveField | None]:
     """The receptive field of each step's tops.
 
     Args:
@@ -44,20 +44,20 @@ def receptive_fields(wiring: Wiring) -> list[Field | None]:
         One per step; None where there are no images (bottoms of other than four axes) or shapes are unknown. Infinite
         where a value depends on all of an image.
     """
-    fields: list[Field | None] = []
+    fields: list[ReceptiveField | None] = []
     for step in wiring.steps:
         fields.append(_field(step, [fields[bottom.step] for bottom in step.bottoms]))
     return fields
 
 
-def _field(step: Step, bottoms: Sequence[Field | None]) -> Field | None:
+def _field(step: WiredLayer, bottoms: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
     if not step.layer.bottoms:
-        return Field((1, 1), (1, 1)) if any(_is_image(shape) for shape in step.top_shapes) else None
+        return ReceptiveField((1, 1), (1, 1)) if any(_is_image(shape) for shape in step.top_shapes) else None
     known = [field for field in bottoms if field is not None]
     if not known:
         return None
     if step.layer.type in _WHOLE or isinstance(step.module, GlobalPooling):
-        return Field((math.inf, math.inf), (math.inf, math.inf))
+        return ReceptiveField((math.inf, math.inf), (math.inf, math.inf))
     if not any(_is_image(shape) for shape in step.top_shapes):
         return None
     widest = max(known, key=lambda field: field.size)
@@ -68,7 +68,7 @@ def _is_image(shape: Shape | None) -> bool:
     return shape is not None and len(shape) == 4
 
 
-def _through(step: Step, bottom: Field) -> Field:
+def _through(step: WiredLayer, bottom: ReceptiveField) -> ReceptiveField:
     module = getattr(step.module, "module", step.module)
     if isinstance(module, nn.ConvTranspose2d):
         strides = [1 / s for s in module.stride]
@@ -85,10 +85,10 @@ def _through(step: Step, bottom: Field) -> Field:
         return bottom
     sizes = [n + r * d for n, r, d in zip(bottom.size, reach, bottom.step, strict=True)]
     steps = [d * s for d, s in zip(bottom.step, strides, strict=True)]
-    return Field((sizes[0], sizes[1]), (steps[0], steps[1]))
+    return ReceptiveField((sizes[0], sizes[1]), (steps[0], steps[1]))
 
 
-def _resized(step: Step, bottom: Field) -> Field:
+def _resized(step: WiredLayer, bottom: ReceptiveField) -> ReceptiveField:
     """A bilinear resize sees one neighbour, unless it meets the pixels themselves."""
     before, after = step.bottom_shapes[0], step.top_shapes[0]
     if before is None or after is None:
@@ -98,4 +98,4 @@ def _resized(step: Step, bottom: Field) -> Field:
         ratio = (n - 1) / (m - 1) if m > 1 else 0.0
         sizes.append(size if ratio.is_integer() else size + distance)
         steps.append(distance * ratio or distance)
-    return Field((sizes[0], sizes[1]), (steps[0], steps[1]))
+    return ReceptiveField((sizes[0], sizes[1]), (steps[0], steps[1]))

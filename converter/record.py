@@ -17,7 +17,7 @@ from prototxt import Layer, Net
 from .blobs import Shape
 from .layers.inputs import INPUT_TYPES
 from .names import unique_names
-from .wiring import Step, Wiring
+from .wiring import WiredLayer, Wiring
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BlobRecord:
 
 
 @dataclass(frozen=True)
-class Record:
+class LayerRecord:
     """The layer that a node computes; ``node.meta["caffe_layer"]``.
 
     A pass that changes what a node computes replaces the record, or takes it away where Caffe has no such layer.
@@ -57,11 +57,11 @@ def remember(graph: fx.GraphModule, wiring: Wiring) -> None:
     for node in graph.graph.nodes:
         if node.op == "call_module":
             name = node.meta["caffe"]
-            node.meta["caffe_layer"] = Record(name, layers[name], tuple(_blob_records(steps[name])))
+            node.meta["caffe_layer"] = LayerRecord(name, layers[name], tuple(_blob_records(steps[name])))
     graph.graph.output_node().meta["caffe_net"] = wiring.net
 
 
-def _blob_records(step: Step) -> Iterator[BlobRecord]:
+def _blob_records(step: WiredLayer) -> Iterator[BlobRecord]:
     assert step.module is not None
     keys: dict[tuple[int, int], str] = {}
     for key, tensor in _tensors(step.module):
@@ -139,14 +139,14 @@ def blobs_of(graph: fx.GraphModule) -> dict[str, list[NDArray[Any]]]:
     return blobs
 
 
-def _layer_blobs(module: nn.Module, record: Record) -> list[torch.Tensor]:
+def _layer_blobs(module: nn.Module, record: LayerRecord) -> list[torch.Tensor]:
     state = dict(_tensors(module))
     if all(blob.key is not None for blob in record.blobs):
         return [state[blob.key] for blob in record.blobs if blob.key is not None]
     raise InputError(f"layer {record.name!r} ({record.layer.type}): its weights cannot be given back to Caffe")
 
 
-def _records(graph: fx.GraphModule) -> Iterator[Record]:
+def _records(graph: fx.GraphModule) -> Iterator[LayerRecord]:
     for node in graph.graph.nodes:
         if node.op != "call_module":
             continue

@@ -10,7 +10,7 @@ from prototxt import Layer, Net, read_net
 
 from .blobs import Blobs, Shape, SharedParameter
 from .receptive import receptive_fields
-from .wiring import Step, Wiring, wire
+from .wiring import WiredLayer, Wiring, wire
 
 if TYPE_CHECKING:
     import pandas
@@ -91,7 +91,7 @@ def outputs_of(net: Net) -> dict[str, Shape | None]:
     return {name: wiring.steps[wire.step].top_shapes[wire.top] for name, wire in wiring.outputs.items()}
 
 
-def _row(step: Step) -> dict[str, Any]:
+def _row(step: WiredLayer) -> dict[str, Any]:
     return {
         "name": step.layer.name,
         "type": step.layer.type,
@@ -112,7 +112,7 @@ def _follow_in_place(rows: list[dict[str, Any]]) -> None:
             row["top_shapes"][index] = last.setdefault(top, row["top_shapes"][index])
 
 
-def _macs(step: Step) -> int:
+def _macs(step: WiredLayer) -> int:
     """One for each product of a weight with a value of a bottom."""
     bottoms, tops = (
         [shape for shape in shapes if shape is not None] for shapes in (step.bottom_shapes, step.top_shapes)

@@ -24,7 +24,7 @@ from prototxt import Net
 from .activations import activations
 from .compare import LIMIT, Difference, difference, differences, first_diverging
 from .dump import Dump, DumpError, StoredArray
-from .record import Record, original_net
+from .record import LayerRecord, original_net
 from .reference import NoReferenceError, reference
 
 DUMP_LIMIT = 1e-4
@@ -161,7 +161,7 @@ class _LayerCheck(fx.Interpreter):
         return _tuple(functional_call(module, state, tuple(bottom.double() for bottom in bottoms)))
 
     def compare(self, node: fx.Node, tops: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> None:
-        record: Record | None = node.meta.get("caffe_layer")
+        record: LayerRecord | None = node.meta.get("caffe_layer")
         names = record.layer.tops if record is not None else ("",)
         for index, (name, top, exact) in enumerate(zip(names, tops, expected, strict=False)):
             layer = node.meta["caffe"]
@@ -194,7 +194,7 @@ class _FormulaCheck(_LayerCheck):
         self.work = 0.0
 
     def check(self, node: fx.Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
-        record: Record | None = node.meta.get("caffe_layer")
+        record: LayerRecord | None = node.meta.get("caffe_layer")
         blobs = None if record is None else self._blobs_of(node, record)
         if record is None or blobs is None:
             self.skip(node, "rewritten" if record is None else "its weights are not kept as Caffe stores them")
@@ -210,7 +210,7 @@ class _FormulaCheck(_LayerCheck):
             else:
                 self.compare(node, self.in_float64(node, bottoms), [torch.from_numpy(top) for top in expected])
 
-    def _blobs_of(self, node: fx.Node, record: Record) -> list[NDArray[Any]] | None:
+    def _blobs_of(self, node: fx.Node, record: LayerRecord) -> list[NDArray[Any]] | None:
         if record.name in self.blobs and not any(record.layer.param_names):
             return list(self.blobs[record.name])
         state = self.module.get_submodule(str(node.target)).state_dict()

@@ -34,7 +34,7 @@ class Wire:
 
 
 @dataclass
-class Step:
+class WiredLayer:
     """One layer of the net, connected.
 
     Attributes:
@@ -62,7 +62,7 @@ class Wiring:
     """A connected net: its steps, and the wire of each output blob, by name in Caffe's (alphabetical) order."""
 
     net: Net
-    steps: list[Step]
+    steps: list[WiredLayer]
     outputs: dict[str, Wire]
 
 
@@ -81,7 +81,7 @@ def wire(net: Net, blobs_of: BlobsOf, *, complete: bool = True) -> Wiring:
     """
     _check_types(net)
     consumers = _count_consumers(net)
-    steps: list[Step] = []
+    steps: list[WiredLayer] = []
     current: dict[str, Wire] = {}
     available: set[str] = set()
     names = unique_names([layer.name for layer in net.layers])
@@ -149,16 +149,16 @@ def _prepared(
     bottoms: list[Wire],
     shapes: list[Shape | None],
     blobs: Blobs,
-) -> Step:
+) -> WiredLayer:
     """The step of a layer without its module: with all its tops, and the shapes of those that are inputs."""
     if layer_type is not None:
         layer = layer_type.with_automatic_tops(layer)
     _check_loss_weights(layer)
     tops = [_input_shape(net, layer, top) if layer_type is None else None for top in layer.tops]
-    return Step(layer, name, None, bottoms, shapes, tops, blobs)
+    return WiredLayer(layer, name, None, bottoms, shapes, tops, blobs)
 
 
-def _is_known(step: Step, complete: bool) -> bool:
+def _is_known(step: WiredLayer, complete: bool) -> bool:
     """Whether the shapes of all bottoms are; where they are not, a complete net cannot be built."""
     if None not in step.bottom_shapes:
         return True
@@ -171,7 +171,7 @@ def _is_known(step: Step, complete: bool) -> bool:
     return False
 
 
-def _find_tops(step: Step) -> None:
+def _find_tops(step: WiredLayer) -> None:
     """Note the shapes of what a step's new module gives, and check them and its blobs."""
     assert step.module is not None
     layer, blobs = step.layer, step.blobs

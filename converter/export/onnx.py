@@ -13,7 +13,7 @@ from torch import fx
 
 from icnet_common.errors import InputError
 
-from .program import Program, Run, Written, write_program
+from .program import NetProgram, Run, Written, write_program
 
 if TYPE_CHECKING:
     import onnx
@@ -48,7 +48,7 @@ def write_onnx(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     single = isinstance(outputs, fx.Node)
     names = [_blob(outputs)] if isinstance(outputs, fx.Node) else list(outputs)  # type: ignore[arg-type]
 
-    def write(program: Program, file: Path) -> Run:
+    def write(program: NetProgram, file: Path) -> Run:
         file.write_bytes(_model(program, inputs, names).SerializeToString())
         return _session(file, several=not single)
 
@@ -61,7 +61,7 @@ def _blob(node: fx.Node) -> str:
     return str(record.layer.tops[0] if record else node.meta["caffe"])
 
 
-def _model(program: Program, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+def _model(program: NetProgram, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     exported = torch.onnx.export(
         program.program, dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs
     )

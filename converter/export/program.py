@@ -36,7 +36,7 @@ STEPS = ((1, 2), (3, 1), (16, 32))
 
 
 @dataclass(frozen=True)
-class Program:
+class NetProgram:
     """An exported net.
 
     Attributes:
@@ -64,7 +64,7 @@ class Written:
 
 
 def write_program(
-    path: str | os.PathLike[str], graph: fx.GraphModule, kind: str, write: Callable[[Program, Path], Run]
+    path: str | os.PathLike[str], graph: fx.GraphModule, kind: str, write: Callable[[NetProgram, Path], Run]
 ) -> Written:
     """Write the most general program of ``graph`` that proves to compute what the graph does; whole or not at all.
 
@@ -108,7 +108,7 @@ class _Candidate:
     def last(self) -> bool:
         return not self.opened
 
-    def __call__(self) -> Program:
+    def __call__(self) -> NetProgram:
         inputs = tuple(torch.zeros(shape) for shape in self.example.values())
         dynamic = tuple({axis: Dim.AUTO for axis in self.axes if axis < value.dim()} for value in inputs)
         program = torch.export.export(self.graph, inputs, dynamic_shapes=dynamic if self.opened else None)
@@ -118,7 +118,7 @@ class _Candidate:
         program.example_inputs = None  # they would be stored
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # it tells folders of this machine
-        return Program(program, self.opened, self.trials)
+        return NetProgram(program, self.opened, self.trials)
 
 
 def _candidates(graph: fx.GraphModule, net: Net) -> Iterator[_Candidate]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import fx
 
-from .program import Program, Run, Written, write_program
+from .program import NetProgram, Run, Written, write_program
 
 
 def write_pt2(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
@@ -28,7 +28,7 @@ def write_pt2(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     return write_program(path, graph, "a pt2 file", _write)
 
 
-def _write(program: Program, path: Path) -> Run:
+def _write(program: NetProgram, path: Path) -> Run:
     with path.open("wb") as stream:
         torch.export.save(program.program, stream)
     module = torch.export.load(path).module()

@@ -21,7 +21,7 @@ from torch import fx, nn
 from ..layers.dense import InnerProduct
 from ..layers.elementwise import Bias, Scale
 from ..layers.normalization import BatchNorm, SegNetBN
-from ..record import BlobRecord, Record
+from ..record import BlobRecord, LayerRecord
 from .rewriting import copied, finished, module_of, only_reader, remove
 
 Convolution = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -157,8 +157,8 @@ def _rounded(
 
 def _update_record(node: fx.Node, last: fx.Node, bias: torch.Tensor) -> None:
     """Tell the text: the layer has a bias now, and the top of the last layer that was folded."""
-    record: Record | None = node.meta.get("caffe_layer")
-    folded: Record | None = last.meta.get("caffe_layer")
+    record: LayerRecord | None = node.meta.get("caffe_layer")
+    folded: LayerRecord | None = last.meta.get("caffe_layer")
     if record is None or folded is None:
         return
     layer = dataclasses.replace(record.layer, tops=folded.layer.tops)
@@ -167,4 +167,4 @@ def _update_record(node: fx.Node, last: fx.Node, bias: torch.Tensor) -> None:
     if any(layer.param_names):
         layer = dataclasses.replace(layer, param_specs=())  # its weights are shared no more
     blobs = (record.blobs[0], BlobRecord(tuple(bias.shape), "bias"))
-    node.meta["caffe_layer"] = Record(record.name, layer, blobs)
+    node.meta["caffe_layer"] = LayerRecord(record.name, layer, blobs)

@@ -18,7 +18,7 @@ DEPTHWISE = ("ConvolutionDepthwise", "ConvolutionDepthWise")
 """Types with a group per channel; DepthwiseConvolution has those that the text says."""
 
 
-class Window:
+class ConvolutionWindow:
     """The sliding window of a convolution along each spatial axis: kernel, stride, pad, dilation."""
 
     def __init__(self, layer: Layer, axes: int) -> None:
@@ -61,7 +61,7 @@ def convolution(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[
 def _convolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
     axis = canonical(layer.params.axis, x.ndim)
     channels, sizes = x.shape[axis], x.shape[axis + 1 :]
-    window = Window(layer, len(sizes))
+    window = ConvolutionWindow(layer, len(sizes))
     groups = channels if layer.type in DEPTHWISE else layer.params.group
     outputs = layer.params.num_output
     weight = blobs[0].reshape(groups, outputs // groups, channels // groups, *window.kernel)
@@ -84,7 +84,7 @@ def deconvolution(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> lis
 def _deconvolve(layer: Layer, x: Array, blobs: list[Array]) -> Array:
     axis = canonical(layer.params.axis, x.ndim)
     channels, sizes = x.shape[axis], x.shape[axis + 1 :]
-    window = Window(layer, len(sizes))
+    window = ConvolutionWindow(layer, len(sizes))
     groups = layer.params.group
     outputs = layer.params.num_output
     weight = blobs[0].reshape(groups, channels // groups, outputs // groups, *window.kernel)
@@ -108,7 +108,7 @@ def im2col(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array
     """The patches themselves, as channels: first by channel, then by place in the kernel (``im2col_layer.cpp``)."""
     (x,) = bottoms
     axis = canonical(layer.params.axis, x.ndim)
-    window = Window(layer, x.ndim - axis - 1)
+    window = ConvolutionWindow(layer, x.ndim - axis - 1)
     counts = window.positions(x.shape[axis + 1 :])
     padded = np.pad(x, [(0, 0)] * (axis + 1) + [(p, p) for p in window.pad])
     patches = np.stack([padded[seen] for _, seen in window.taps(counts)], axis=axis + 1)

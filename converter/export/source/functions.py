@@ -12,7 +12,7 @@ from ...layers.elementwise import Eltwise
 from ...layers.pointwise import AbsVal
 from ...layers.selecting import Concat, Split
 from .constructors import number
-from .layout import Expression, Operation, call, list_of, tuple_of
+from .layout import Expression, InfixChain, call, list_of, tuple_of
 
 Arguments = Sequence[Expression]
 _Writer = Callable[[Any, Arguments], Expression | None]
@@ -39,7 +39,7 @@ def _eltwise(module: Eltwise, arguments: Arguments) -> Expression | None:
     """Plain sums and products; the rest has Eltwise's own class."""
     if module.coefficients or module.first or module.operation == "MAX":
         return None
-    return Operation("+" if module.operation == "SUM" else "*", [str(argument) for argument in arguments])
+    return InfixChain("+" if module.operation == "SUM" else "*", [str(argument) for argument in arguments])
 
 
 def _concat(module: Concat, arguments: Arguments) -> Expression:

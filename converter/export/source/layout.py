@@ -26,7 +26,7 @@ class Brackets:
 
 
 @dataclass(frozen=True)
-class Operation:
+class InfixChain:
     """Operands with one operator between them."""
 
     operator: str
@@ -36,7 +36,7 @@ class Operation:
         return f" {self.operator} ".join(self.operands)
 
 
-Expression = str | Brackets | Operation
+Expression = str | Brackets | InfixChain
 
 
 def call(function: str, *arguments: Expression) -> Brackets:
@@ -82,7 +82,7 @@ def laid_out(expression: Expression, indent: str, before: str = "", after: str =
     inner = indent + INDENT
     if len(line) <= WIDTH or isinstance(expression, str):
         return line
-    if isinstance(expression, Operation):
+    if isinstance(expression, InfixChain):
         whole = f"{inner}{expression}"
         broken = whole if len(whole) <= WIDTH else f"\n{inner}{expression.operator} ".join(expression.operands)
         broken = broken if len(whole) <= WIDTH else inner + broken
@@ -92,6 +92,6 @@ def laid_out(expression: Expression, indent: str, before: str = "", after: str =
 
 
 def _argument(item: Expression, indent: str) -> str:
-    if isinstance(item, Operation) and len(f"{indent}{item},") > WIDTH:
+    if isinstance(item, InfixChain) and len(f"{indent}{item},") > WIDTH:
         return indent + f"\n{indent}{item.operator} ".join(item.operands) + ","
     return laid_out(item, indent, after=",")

@@ -19,7 +19,7 @@ import converter.layers
 from converter import Blobs, register
 from converter.export.source import write_source
 from converter.export.source.excerpts import Excerpts
-from converter.export.source.layout import INDENT, Operation, call, dict_of, laid_out, list_of, quoted, tuple_of
+from converter.export.source.layout import INDENT, InfixChain, call, dict_of, laid_out, list_of, quoted, tuple_of
 from converter.passes.fold_batch_norm import fold_batch_norm
 from converter.passes.upsample_convolution import upsample_convolution
 from icnet_common.errors import InputError
@@ -242,8 +242,8 @@ def test_only_packages_of_this_kind_are_replaced(tmp_path: Path) -> None:
 
 def test_layout() -> None:
     names = [f"a_rather_long_name_{index}" for index in range(6)]
-    wide = [laid_out(Operation("+", names), INDENT, "x = ")]
-    wide.append(laid_out(call("f", Operation("+", [*names, *names])), INDENT, "y = "))
+    wide = [laid_out(InfixChain("+", names), INDENT, "x = ")]
+    wide.append(laid_out(call("f", InfixChain("+", [*names, *names])), INDENT, "y = "))
     wide.append(laid_out(call("torch.cat", list_of(names), "1"), INDENT, "z = ", "  # Concat"))
     wide.append(laid_out(dict_of((quoted(name), name) for name in names), INDENT, "return "))
     short = [laid_out(tuple_of(["1"]), INDENT, "t = "), laid_out(call("f"), INDENT, "u = ")]
