@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -19,114 +20,46 @@ _CONVOLUTIONS = (
     "ConvolutionDepthwise ConvolutionDepthWise DeconvolutionDepthwise DeformableConvolution"
 )
 
+_NAMESAKES = (
+    "Accum Accuracy AdaptiveBiasChannel BN BatchNorm BatchReduction Bias BiasChannel BoxAnnotatorOHEM CenterLoss Clip "
+    "Concat ContrastiveLoss Correlation Crop Data DenseCRF DenseImageData DetectionEvaluate DetectionOutput "
+    "DomainTransform Downsample Dropout DummyData ELU Eltwise Embed Exp Flatten FlowWarp FocalLoss HDF5Data "
+    "HDF5Output HingeLoss ImageData InfogainLoss InnerProduct Input Interp L1Loss LRN Log LpqLoss MVN MatRead "
+    "MatWrite Maxout Mean MemoryData PSROIPooling Parameter Permute Pooling Power PriorBox Proposal Python ROIAlign "
+    "ROIPooling Reduction RegionLoss Reorg Resample Reshape Resize SPP Scale SegAccuracy ShuffleChannel Sigmoid Slice "
+    "SmoothL1Loss Softmax Swish Threshold Tile TripletLoss UniqueLabel Upsample VideoData WindowData "
+    "YoloDetectionOutput Yolov3 Yolov3DetectionOutput"
+)
+"""Types whose message has their own name: ``inner_product_param`` of InnerProduct."""
+
 #: The fields of LayerParameter that hold a type's own parameters: the first one that the text sets, else the first.
 #: Types that are not here (Split, Silence, Axpy, ...) have no parameters.
 MESSAGE_OF_TYPE: dict[str, tuple[str, ...]] = {
+    **{
+        name: (re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower() + "_param",)
+        for name in _NAMESAKES.split()
+    },
     **dict.fromkeys(_CONVOLUTIONS.split(), ("convolution_param",)),
-    "Accuracy": ("accuracy_param",),
-    "Accum": ("accum_param",),
-    "AdaptiveBiasChannel": ("adaptive_bias_channel_param",),
     "AnnotatedData": ("data_param",),
     "ArgMax": ("argmax_param",),
-    "BN": ("bn_param",),
     "BNData": ("bn_param",),
-    "BatchNorm": ("batch_norm_param",),
-    "BatchReduction": ("batch_reduction_param",),
     "BatchReindex": (),
-    "Bias": ("bias_param",),
-    "BiasChannel": ("bias_channel_param",),
-    "BoxAnnotatorOHEM": ("box_annotator_ohem_param",),
-    "CenterLoss": ("center_loss_param",),
     "CReLU": ("crelu_param",),
-    "Clip": ("clip_param",),
-    "Concat": ("concat_param",),
-    "ContrastiveLoss": ("contrastive_loss_param",),
-    "Correlation": ("correlation_param",),
     "Correlation1D": ("correlation_param",),
-    "Crop": ("crop_param",),
-    "Data": ("data_param",),
     "DataAugmentation": ("augmentation_param",),
-    "DenseCRF": ("dense_crf_param",),
-    "DenseImageData": ("dense_image_data_param",),
-    "DetectionEvaluate": ("detection_evaluate_param",),
-    "DetectionOutput": ("detection_output_param",),
-    "DomainTransform": ("domain_transform_param",),
-    "Downsample": ("downsample_param",),
-    "Dropout": ("dropout_param",),
-    "DummyData": ("dummy_data_param",),
-    "ELU": ("elu_param",),
-    "Eltwise": ("eltwise_param",),
-    "Embed": ("embed_param",),
-    "Exp": ("exp_param",),
-    "Flatten": ("flatten_param",),
-    "FlowWarp": ("flow_warp_param",),
-    "FocalLoss": ("focal_loss_param",),
-    "HDF5Data": ("hdf5_data_param",),
-    "HDF5Output": ("hdf5_output_param",),
-    "HingeLoss": ("hinge_loss_param",),
-    "ImageData": ("image_data_param",),
     "ImageSegData": ("image_data_param",),
-    "InfogainLoss": ("infogain_loss_param",),
-    "InnerProduct": ("inner_product_param",),
-    "Input": ("input_param",),
-    "Interp": ("interp_param",),
-    "L1Loss": ("l1_loss_param",),
-    "LRN": ("lrn_param",),
     "LSTM": ("recurrent_param",),
     "LSTMUnit": (),
-    "Log": ("log_param",),
-    "LpqLoss": ("lpq_loss_param",),
-    "MVN": ("mvn_param",),
-    "MatRead": ("mat_read_param",),
-    "MatWrite": ("mat_write_param",),
-    "Maxout": ("maxout_param",),
-    "Mean": ("mean_param",),
-    "MemoryData": ("memory_data_param",),
     "MultiBoxLoss": ("multibox_loss_param",),
     "Normalize": ("norm_param",),
     "PReLU": ("prelu_param",),
-    "PSROIPooling": ("psroi_pooling_param",),
-    "Parameter": ("parameter_param",),
-    "Permute": ("permute_param",),
-    "Pooling": ("pooling_param",),
-    "Power": ("power_param",),
-    "PriorBox": ("prior_box_param",),
-    "Proposal": ("proposal_param",),
-    "Python": ("python_param",),
     "RNN": ("recurrent_param",),
-    "ROIAlign": ("roi_align_param",),
-    "ROIPooling": ("roi_pooling_param",),
     "ReLU": ("relu_param",),
     "ReLU6": ("relu6_param",),
-    "Reduction": ("reduction_param",),
-    "RegionLoss": ("region_loss_param",),
-    "Reorg": ("reorg_param",),
-    "Resample": ("resample_param",),
-    "Reshape": ("reshape_param",),
-    "Resize": ("resize_param",),
-    "SPP": ("spp_param",),
-    "Scale": ("scale_param",),
-    "SegAccuracy": ("seg_accuracy_param",),
-    "ShuffleChannel": ("shuffle_channel_param",),
-    "Sigmoid": ("sigmoid_param",),
-    "Slice": ("slice_param",),
-    "SmoothL1Loss": ("smooth_l1_loss_param",),
     "SmoothL1LossOHEM": ("smooth_l1_loss_param",),
-    "Softmax": ("softmax_param",),
     "SoftmaxWithLoss": ("softmax_param",),
     "SpatialDropout": ("dropout_param", "spatial_dropout_param"),
-    "Swish": ("swish_param",),
     "TanH": ("tanh_param",),
-    "Threshold": ("threshold_param",),
-    "Tile": ("tile_param",),
-    "TripletLoss": ("triplet_loss_param",),
-    "UniqueLabel": ("unique_label_param",),
-    "Upsample": ("upsample_param",),
-    "VideoData": ("video_data_param",),
-    "WindowData": ("window_data_param",),
-    "YoloDetectionOutput": ("yolo_detection_output_param",),
-    "Yolov3": ("yolov3_param",),
-    "Yolov3DetectionOutput": ("yolov3_detection_output_param",),
 }
 
 

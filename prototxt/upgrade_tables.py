@@ -20,38 +20,25 @@ _IRREGULAR = {
     "TANH": "TanH",
 }
 
+_V1_TYPES = schema.message("V1LayerParameter").DESCRIPTOR.enum_types_by_name["LayerType"].values
+
 #: V1's enum number to V2's type string.
 TYPE_OF_V1: dict[int, str] = {
-    value.number: _IRREGULAR.get(value.name, value.name.title().replace("_", ""))
-    for value in schema.message("V1LayerParameter").DESCRIPTOR.enum_types_by_name["LayerType"].values
+    value.number: _IRREGULAR.get(value.name, value.name.title().replace("_", "")) for value in _V1_TYPES
 }
 
-#: V0's type string to V2's.
-TYPE_OF_V0 = {
-    "accuracy": "Accuracy",
-    "bnll": "BNLL",
-    "concat": "Concat",
+_V0_AS_V1 = (
+    "accuracy bnll concat data dropout euclidean_loss flatten hdf5_data hdf5_output im2col infogain_loss lrn "
+    "multinomial_logistic_loss relu sigmoid softmax softmax_loss split tanh window_data"
+)
+
+#: V0's type string to V2's; most are V1's in small letters.
+TYPE_OF_V0: dict[str, str] = {
+    **{value.name.lower(): TYPE_OF_V1[value.number] for value in _V1_TYPES if value.name.lower() in _V0_AS_V1.split()},
     "conv": "Convolution",
-    "data": "Data",
-    "dropout": "Dropout",
-    "euclidean_loss": "EuclideanLoss",
-    "flatten": "Flatten",
-    "hdf5_data": "HDF5Data",
-    "hdf5_output": "HDF5Output",
-    "im2col": "Im2col",
     "images": "ImageData",
-    "infogain_loss": "InfogainLoss",
     "innerproduct": "InnerProduct",
-    "lrn": "LRN",
-    "multinomial_logistic_loss": "MultinomialLogisticLoss",
     "pool": "Pooling",
-    "relu": "ReLU",
-    "sigmoid": "Sigmoid",
-    "softmax": "Softmax",
-    "softmax_loss": "SoftmaxWithLoss",
-    "split": "Split",
-    "tanh": "TanH",
-    "window_data": "WindowData",
 }
 
 

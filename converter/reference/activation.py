@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from prototxt import Layer
+from prototxt import Layer, Params
 
 from .registry import Array, formula
 from .shapes import along, canonical
@@ -27,16 +28,50 @@ def softplus(x: Array) -> Array:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
-@formula("ReLU")
-def relu(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """max(x, 0) + negative_slope min(x, 0)."""
-    return [leaky(bottoms[0], layer.params.negative_slope)]
+def _power(x: Array, params: Params) -> Array:
+    """(shift + scale x)^power; a constant where power scale is 0, whatever x is (``power_layer.cpp``)."""
+    x = np.zeros_like(x) if params.power * params.scale == 0 else params.scale * x
+    with np.errstate(all="ignore"):
+        result: Array = (params.shift + x) ** params.power
+    return result
 
 
-@formula("ReLU6")
-def relu6(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """A ReLU that ends at ``threshold``, 6 where the text does not say."""
-    return [np.minimum(leaky(bottoms[0], layer.params.negative_slope), layer.params.threshold)]
+def _logarithm(x: Array, params: Params) -> Array:
+    """log to the base of (shift + scale x)."""
+    with np.errstate(all="ignore"):
+        result: Array = np.log(params.shift + params.scale * x) / _log_base(params)
+    return result
+
+
+def _log_base(params: Params) -> float:
+    """The logarithm of ``base``; -1 stands for e."""
+    return 1.0 if params.base == -1 else math.log(params.base)
+
+
+POINTWISE: Mapping[str, Callable[[Array, Params], Array]] = {
+    "AbsVal": lambda x, _: np.abs(x),
+    "BNLL": lambda x, _: softplus(x),
+    "Clip": lambda x, params: np.maximum(params.min, np.minimum(x, params.max)),
+    "ELU": lambda x, params: np.maximum(x, 0) + params.alpha * np.expm1(np.minimum(x, 0)),
+    "Exp": lambda x, params: np.exp(_log_base(params) * (params.shift + params.scale * x)),
+    "HardSwish": lambda x, _: x * np.clip(x / 6 + 0.5, 0, 1),
+    "Log": _logarithm,
+    "Mish": lambda x, _: x * np.tanh(softplus(x)),
+    "Power": _power,
+    "ReLU": lambda x, params: leaky(x, params.negative_slope),
+    "ReLU6": lambda x, params: np.minimum(leaky(x, params.negative_slope), params.threshold),
+    "Sigmoid": lambda x, _: logistic(x),
+    "Swish": lambda x, params: x * logistic(params.beta * x),
+    "TanH": lambda x, _: np.tanh(x),
+    "Threshold": lambda x, params: (x > params.threshold).astype(np.float64),
+}
+"""What each type makes of every value, from the value and the layer's parameters."""
+
+
+@formula(*POINTWISE)
+def pointwise(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
+    """One of :data:`POINTWISE`."""
+    return [POINTWISE[layer.type](bottoms[0], layer.params)]
 
 
 @formula("CReLU")
@@ -53,92 +88,6 @@ def prelu(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]
     (x,) = bottoms
     slope = blobs[0].reshape(-1)
     return [leaky(x, slope[0] if layer.params.channel_shared else along(slope, 1, x.ndim))]
-
-
-@formula("ELU")
-def elu(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """max(x, 0) + alpha (e^min(x, 0) - 1)."""
-    return [np.maximum(bottoms[0], 0) + layer.params.alpha * np.expm1(np.minimum(bottoms[0], 0))]
-
-
-@formula("Sigmoid")
-def sigmoid(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """1 / (1 + e^-x)."""
-    return [logistic(bottoms[0])]
-
-
-@formula("TanH")
-def tanh(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """(e^x - e^-x) / (e^x + e^-x)."""
-    return [np.tanh(bottoms[0])]
-
-
-@formula("Swish")
-def swish(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """x sigmoid(beta x)."""
-    return [bottoms[0] * logistic(layer.params.beta * bottoms[0])]
-
-
-@formula("HardSwish")
-def hard_swish(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """x clip(x / 6 + 1/2, 0, 1)."""
-    return [bottoms[0] * np.clip(bottoms[0] / 6 + 0.5, 0, 1)]
-
-
-@formula("Mish")
-def mish(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """x tanh(log(1 + e^x))."""
-    return [bottoms[0] * np.tanh(softplus(bottoms[0]))]
-
-
-@formula("BNLL")
-def bnll(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """log(1 + e^x)."""
-    return [softplus(bottoms[0])]
-
-
-@formula("AbsVal")
-def absolute(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """|x|."""
-    return [np.abs(bottoms[0])]
-
-
-@formula("Clip")
-def clip(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """min <= x <= max."""
-    return [np.maximum(layer.params.min, np.minimum(bottoms[0], layer.params.max))]
-
-
-@formula("Threshold")
-def threshold(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """1 where x exceeds the threshold, else 0."""
-    return [(bottoms[0] > layer.params.threshold).astype(np.float64)]
-
-
-@formula("Power")
-def power(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """(shift + scale x)^power; a constant where power scale is 0, whatever x is (``power_layer.cpp``)."""
-    params = layer.params
-    x = np.zeros_like(bottoms[0]) if params.power * params.scale == 0 else params.scale * bottoms[0]
-    with np.errstate(all="ignore"):
-        return [(params.shift + x) ** params.power]
-
-
-@formula("Exp")
-def exponential(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """base^(shift + scale x); base -1 stands for e."""
-    params = layer.params
-    log_base = 1.0 if params.base == -1 else math.log(params.base)
-    return [np.exp(log_base * (params.shift + params.scale * bottoms[0]))]
-
-
-@formula("Log")
-def logarithm(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """log to the base of (shift + scale x); base -1 stands for e."""
-    params = layer.params
-    log_base = 1.0 if params.base == -1 else math.log(params.base)
-    with np.errstate(all="ignore"):
-        return [np.log(params.shift + params.scale * bottoms[0]) / log_base]
 
 
 @formula("Softmax")
