@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 SUITE = '''
-import logging, logging.config, os, random, signal, sys
+import colorsys, logging, logging.config, os, random, signal, sys
 
 import absl.logging  # its handler has the file in which pytest captures
 import click
@@ -33,7 +33,7 @@ KEPT = {
     "environment": lambda: {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
     "folder": os.getcwd,
     "path": lambda: sys.path[:],
-    "module": lambda: sys.modules["json"],
+    "module": lambda: sys.modules["colorsys"],
     "streams": lambda: (sys.stdin, sys.stdout, sys.stderr),
     "closed": lambda: (sys.stdout.closed, sys.stderr.closed),
     "signals": lambda: [signal.getsignal(number) for number in SIGNALS],
@@ -68,9 +68,7 @@ def test_second(tmp_path):
     os.environ["OF_A_TEST"] = "1"
     del os.environ["HOME"]
     sys.path.insert(0, "nowhere")
-    sys.modules["json"] = None
-    assert CliRunner().invoke(server, []).exit_code == 0
-    sys.stdin = sys.stdout = sys.stderr = open(os.devnull)
+    sys.modules["colorsys"] = None
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(3)
@@ -91,13 +89,16 @@ def test_second(tmp_path):
     gone = tmp_path / "gone"
     gone.mkdir()
     os.chdir(gone)
-    gone.rmdir()
+    if "tests.isolation" in sys.modules:  # otherwise they end pytest itself
+        gone.rmdir()
+        assert CliRunner().invoke(server, []).exit_code == 0
+        sys.stdin = sys.stdout = sys.stderr = open(os.devnull)
 
 
 def test_third(tmp_path):
     print("the third was here")
     changed = [name for name, look in KEPT.items() if look() != before[name]]
-    print("changed:", changed)
+    print("changed:", *changed)
     assert not changed
 
 
@@ -120,9 +121,12 @@ def test_the_next_test_finds_all_as_before(tmp_path: Path) -> None:
 
 
 def test_without_the_fixture_it_does_not(tmp_path: Path) -> None:
-    """The negative control; ``-s`` as the broken streams would end pytest itself."""
+    """The negative control: each thing that does not end pytest is found changed."""
     found = outcome(tmp_path)
-    assert found.returncode != 0 and "3 passed" not in found.stdout
+    assert found.returncode == 1 and "1 failed, 2 passed" in found.stdout, found.stdout + found.stderr
+    changed = re.search(r"^changed: (.+)", found.stdout, re.MULTILINE)
+    kept = re.findall(r'^    "(\w+)": ', SUITE, re.MULTILINE)
+    assert changed is not None and set(kept) - set(changed[1].split()) == {"streams", "closed"}
 
 
 @pytest.mark.parametrize("file", ["setup.cfg", "constraints.txt"])
