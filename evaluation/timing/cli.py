@@ -56,7 +56,7 @@ def main(protocol: str, device: str, log: Path, json_file: Path | None, **given:
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     if protocol == mmseg.FAMILY:
-        text, results = _mmseg(target, **given)
+        text, results = _mmseg(target, given)
     else:
         given["iterations"] = given["iterations"] or caffe.TIMED
         text, results = caffe.CaffeTime(target, **given).run()
@@ -67,29 +67,21 @@ def main(protocol: str, device: str, log: Path, json_file: Path | None, **given:
         write_json(json_file, results)
 
 
-def _mmseg(
-    device: torch.device,
-    *,
-    weights: Path | None,
-    height: int | None,
-    width: int | None,
-    iterations: int | None,
-    warmup: int,
-    precision: str,
-    threads: int | None,
-    forward_only: bool,
-    **others: Any,
-) -> tuple[str, dict[str, Any]]:
-    if others != {"batch": 1, "backend": "auto", "rewrite": True, "per_layer": False, "image": None}:
+_AS_THEY_ARE = {"batch": 1, "backend": "auto", "rewrite": True, "per_layer": False, "image": None}
+"""Options that mean nothing to mmsegmentation's benchmark, and their defaults."""
+
+
+def _mmseg(device: torch.device, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    if any(given[name] != default for name, default in _AS_THEY_ARE.items()):
         raise click.UsageError("--protocol mmseg times networks as they are, on single made-up images, not layers")
-    with arithmetic(precision):
+    with arithmetic(given["precision"]):
         return mmseg.benchmark(
-            weights,
+            given["weights"],
             device,
-            size=(height or mmseg.INPUT_SIZE[0], width or mmseg.INPUT_SIZE[1]),
-            iterations=iterations or mmseg.TIMED,
-            warmup=warmup,
-            dtype=PRECISIONS[precision],
+            size=(given["height"] or mmseg.INPUT_SIZE[0], given["width"] or mmseg.INPUT_SIZE[1]),
+            iterations=given["iterations"] or mmseg.TIMED,
+            warmup=given["warmup"],
+            dtype=PRECISIONS[given["precision"]],
             training_gb=_training_gb if device.type == "cuda" else None,
         )
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
@@ -82,23 +83,18 @@ def time_layers(model: nn.Module, x: torch.Tensor, iterations: int) -> dict[str,
     totals: dict[str, float] = {}
     starts: dict[str, float] = {}
 
-    def before(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            synchronize(x.device)
-            starts[name] = time.perf_counter()
+    def before(name: str, *_: object) -> None:
+        synchronize(x.device)
+        starts[name] = time.perf_counter()
 
-        return hook
-
-    def after(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
-            synchronize(x.device)
-            totals[name] = totals.get(name, 0.0) + 1000 * (time.perf_counter() - starts[name])
-
-        return hook
+    def after(name: str, *_: object) -> None:
+        synchronize(x.device)
+        totals[name] = totals.get(name, 0.0) + 1000 * (time.perf_counter() - starts[name])
 
     handles = []
     for name, child in model.named_children():
-        handles += [child.register_forward_pre_hook(before(name)), child.register_forward_hook(after(name))]
+        handles.append(child.register_forward_pre_hook(partial(before, name)))
+        handles.append(child.register_forward_hook(partial(after, name)))
     try:
         with torch.inference_mode():
             model(x)  # once untimed
