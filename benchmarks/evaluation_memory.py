@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 import pytorch_icnet
-from pytorch_icnet.imaging.images import write_coloured, write_label_map
+from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.imaging.images import write_label_map
 
 SIZE = (64, 128)
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,7 +32,7 @@ def generate(folder: Path, count: int) -> None:
     for number in range(count):
         coarse = random.integers(0, 19, (8, 16), dtype=np.uint8)
         labels = coarse.repeat(SIZE[0] // 8, axis=0).repeat(SIZE[1] // 16, axis=1)
-        write_coloured(folder / "images" / f"{number:05d}.png", labels)
+        write_label_map(folder / "images" / f"{number:05d}.png", labels, PALETTE)
         write_label_map(folder / "labels" / f"{number:05d}.png", labels)
         lines.append(f"images/{number:05d}.png labels/{number:05d}.png\n")
     (folder / "list.txt").write_text("".join(lines))

@@ -37,7 +37,7 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 MAX_INPUT = 1 << 23
-"""Normalization that the network is fed at once at most; an image of 3840x2160 is just below."""
+"""Pixels that the network is fed at once at most; an image of 3840x2160 is just below."""
 
 ENGINES = 8
 """Input sizes for which a network is kept ready, the last used ones: enough for the six of multi-scale figures."""

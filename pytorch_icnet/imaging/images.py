@@ -20,7 +20,6 @@ import numpy.typing as npt
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
-from ..datasets.palette import PALETTE
 from . import png
 
 MAX_PIXELS = 1 << 27
@@ -139,14 +138,9 @@ def image_size(path: PathLike) -> tuple[int, int]:
     return image.height, image.width
 
 
-def write_label_map(path: PathLike, labels: Bytes) -> None:
-    """Write a label map (uint8 HxW) as an 8-bit gray PNG file, whole or not at all."""
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(png.encode(labels))
-
-
-def write_coloured(path: PathLike, labels: Bytes, palette: Bytes = PALETTE) -> None:
-    """Write a label map (uint8 HxW) as an 8-bit indexed PNG file with a palette (uint8 256x3, RGB)."""
+def write_label_map(path: PathLike, labels: Bytes, palette: Bytes | None = None) -> None:
+    """Write a label map (uint8 HxW) as an 8-bit PNG file, whole or not at all: gray, or indexed with a palette (uint8
+    256x3, RGB)."""
     with atomic_write(path) as temporary:
         temporary.write_bytes(png.encode(labels, palette))
 

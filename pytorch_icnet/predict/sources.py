@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import count
 from pathlib import Path, PurePath
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -53,16 +54,14 @@ class SourceFrame:
 class FrameSource(ABC):
     """Something that frames come from."""
 
+    is_video: ClassVar[bool] = True
+    """Whether it has many frames, which make a video again."""
+
     def __init__(self, label: str, name: PurePath) -> None:
         self.label = label
         """For the user: the path, or which camera."""
         self.name = name
         """What results are called, without suffix; with folders where a folder was given."""
-
-    @property
-    @abstractmethod
-    def is_video(self) -> bool:
-        """Whether it has many frames, which make a video again."""
 
     @abstractmethod
     def frames(self) -> Generator[SourceFrame, None, None]:
@@ -81,13 +80,11 @@ class FrameSource(ABC):
 class ImageFile(FrameSource):
     """A PNG or JPEG file; ``upright``: turned as its EXIF orientation says."""
 
+    is_video = False
+
     def __init__(self, path: Path, name: PurePath, *, upright: bool = True) -> None:
         super().__init__(str(path), name)
         self.path, self.upright = path, upright
-
-    @property
-    def is_video(self) -> bool:
-        return False
 
     def frames(self) -> Generator[SourceFrame, None, None]:
         yield SourceFrame(self, 0, lambda: read_image(self.path, upright=self.upright))
@@ -102,10 +99,6 @@ class Video(FrameSource):
     def __init__(self, path: Path, name: PurePath) -> None:
         super().__init__(str(path), name)
         self.path = path
-
-    @property
-    def is_video(self) -> bool:
-        return True
 
     def frames(self) -> Generator[SourceFrame, None, None]:
         reader = open_video(self.path)
@@ -129,10 +122,6 @@ class Sequence(FrameSource):
         super().__init__(label, name)
         self.images, self.clip = images, ClipTiming(rate, 1 / rate)
 
-    @property
-    def is_video(self) -> bool:
-        return True
-
     def frames(self) -> Generator[SourceFrame, None, None]:
         period = self.clip.tick
         for number, image in enumerate(self.images):
@@ -149,10 +138,6 @@ class CameraSource(FrameSource):
     def __init__(self, number: int) -> None:
         super().__init__(f"camera {number}", PurePath(f"camera{number}"))
         self.number = number
-
-    @property
-    def is_video(self) -> bool:
-        return True
 
     def frames(self) -> Generator[SourceFrame, None, None]:
         reader = capture(self.number, self.label)

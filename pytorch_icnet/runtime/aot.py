@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from typing import Any
 
 import torch
 from torch import nn
@@ -37,13 +36,7 @@ def build(request: Request) -> Run:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(request.cache.file("inductor")))
         with compiled_file(path) as temporary:
             _compile(request, str(temporary))
-    model = _load(str(path))
-
-    def run(x: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = model(x)
-        return scores
-
-    return run
+    return _load(str(path))
 
 
 def _compile(request: Request, path: str) -> None:
@@ -82,12 +75,13 @@ def doubling(module: nn.Module) -> nn.Module:
     return module
 
 
-def _load(path: str) -> Any:
+def _load(path: str) -> Run:
     """The compiled model, by the loader in C++ itself: the public way to it imports the compiler, for a second."""
     loader = getattr(getattr(torch._C, "_aoti", None), "AOTIModelPackageLoader", None)
     if loader is None:
         from torch._inductor import aoti_load_package
 
-        return aoti_load_package(path)
+        loaded: Run = aoti_load_package(path)
+        return loaded
     package = loader(path, "model", False, 1, -1)
     return lambda x: package.run([x])[0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,7 +22,6 @@ from .settings import ServerSettings
 
 logger = logging.getLogger(__name__)
 
-_DEFAULTS = ServerSettings()
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -28,6 +29,12 @@ def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
     """ "auto" follows the variable that Supervisely's server has for the GPU."""
     gpu = os.environ.get("GPU_DEVICE", "")
     return f"cuda:{gpu}" if value == "auto" and gpu.isdigit() and find_device("auto").type == "cuda" else value
+
+
+def _limit(name: str, kind: click.ParamType[Any], text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An option for the field of :class:`ServerSettings` of the same name."""
+    default = getattr(ServerSettings, name.removeprefix("--").replace("-", "_"))
+    return click.option(name, type=kind, default=default, show_default=True, help=text)
 
 
 @console.command("icnet-serve")
@@ -45,41 +52,15 @@ def _chosen(ctx: click.Context, option: click.Parameter, value: str) -> str:
 @shared.precision
 @shared.backend
 @shared.input_size
-@click.option(
-    "--queue",
-    type=click.IntRange(1, 4096),
-    default=_DEFAULTS.queue,
-    show_default=True,
-    help="Requests that may wait; beyond: 429.",
-)
-@click.option(
-    "--batch",
-    type=click.IntRange(1, 64),
-    default=_DEFAULTS.batch,
-    show_default=True,
-    help="Requests that are worked on together.",
-)
-@click.option(
-    "--max-pixels",
-    type=click.IntRange(1, 1 << 27),
-    default=_DEFAULTS.max_pixels,
-    show_default=True,
-    help="Of an image.",
-)
-@click.option(
-    "--max-bytes", type=click.IntRange(1, 1 << 30), default=_DEFAULTS.max_bytes, show_default=True, help="Of a request."
-)
-@click.option(
-    "--timeout",
-    type=click.FloatRange(0.1, 3600),
-    default=_DEFAULTS.timeout,
-    show_default=True,
-    help="Seconds for a request to arrive, and for its answer.",
-)
+@_limit("--queue", click.IntRange(1, 4096), "Requests that may wait; beyond: 429.")
+@_limit("--batch", click.IntRange(1, 64), "Requests that are worked on together.")
+@_limit("--max-pixels", click.IntRange(1, 1 << 27), "Largest accepted image, in pixels.")
+@_limit("--max-bytes", click.IntRange(1, 1 << 30), "Largest request body, in bytes.")
+@_limit("--timeout", click.FloatRange(0.1, 3600), "Seconds for a request to arrive, and for its answer.")
 @click.option(
     "--token",
     envvar="ICNET_TOKEN",
-    help="That requests must carry; others can see it in the process list: rather ICNET_TOKEN.",
+    help="Bearer token required on requests. Prefer ICNET_TOKEN; arguments are visible in `ps`.",
 )
 @click.option("--token-file", type=FILE, help="A file that holds the token.")
 @click.option(
@@ -97,14 +78,10 @@ def main(
     precision: str,
     backend: str,
     input_size: tuple[int, int] | None,
-    queue: int,
-    batch: int,
-    max_pixels: int,
-    max_bytes: int,
-    timeout: float,
     token: str | None,
     token_file: Path | None,
     allowed: tuple[str, ...],
+    **limits: Any,
 ) -> None:
     """Answer images with label maps over HTTP, at /predict; a page to drop images on is at /, all paths at /docs.
 
@@ -117,7 +94,7 @@ def main(
     hosts = tuple(name.lower() for name in allowed) or None
     if _is_local(host):
         hosts = (*_LOCAL, *(hosts or ()))
-    settings = ServerSettings(queue, batch, max_pixels, max_bytes, timeout, _token(token, token_file), hosts)
+    settings = ServerSettings(**limits, token=_token(token, token_file), hosts=hosts)
     if settings.token is None and not _is_local(host):
         logger.warning("icnet-serve: everybody who reaches %s may use this server; --token-file asks for a token", host)
     size = {} if input_size is None else {"input_size": input_size}

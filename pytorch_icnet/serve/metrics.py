@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -16,25 +18,14 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "icnet_requests", "Requests by path and status.", ("path", "status"), registry=self.registry
-        )
-        self.seconds = Histogram(
-            "icnet_request_seconds",
-            "From a request's head to its answer.",
-            ("path",),
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
-        self.batches = Histogram(
-            "icnet_batch_size",
-            "Requests taken from the queue together.",
-            buckets=_SIZES,
-            registry=self.registry,
-        )
-        self.waiting = Gauge("icnet_queue_length", "Requests that wait.", registry=self.registry)
-        self.memory = Gauge("icnet_body_bytes", "Bytes of requests' bodies on their way.", registry=self.registry)
-        self.ready = Gauge("icnet_ready", "1 when the network takes requests.", registry=self.registry)
+        kept: Any = {"registry": self.registry}
+        self.requests = Counter("icnet_requests", "Requests by path and status.", ("path", "status"), **kept)
+        seconds = "From a request's head to its answer."
+        self.seconds = Histogram("icnet_request_seconds", seconds, ("path",), buckets=_SECONDS, **kept)
+        self.batches = Histogram("icnet_batch_size", "Requests taken from the queue together.", buckets=_SIZES, **kept)
+        self.waiting = Gauge("icnet_queue_length", "Requests that wait.", **kept)
+        self.memory = Gauge("icnet_body_bytes", "Bytes of requests' bodies on their way.", **kept)
+        self.ready = Gauge("icnet_ready", "1 when the network takes requests.", **kept)
 
     def text(self) -> bytes:
         """All of them, as Prometheus reads them."""

@@ -17,6 +17,12 @@ from torch import nn
 WIDTHS = (64, 128, 256, 512)
 """Inner channels of the four stages."""
 
+STRIDES, DILATIONS = (1, 2, 1, 1), (1, 1, 2, 4)
+"""Of the four stages."""
+
+STEM = (32, 32, 64)
+"""Output channels of the stem's convolutions."""
+
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions and the sum with the shortcut; of the shallow nets. Only the first one is dilated."""
@@ -90,25 +96,14 @@ class ResNet(nn.Module):
 
     Args:
         depth: a key of :data:`DEPTHS`.
-        stem_widths: output channels of the stem's convolutions.
-        strides: of the stages.
-        dilations: of the stages.
         ceil_mode: whether the stem's pooling rounds sizes up.
     """
 
-    def __init__(
-        self,
-        depth: int,
-        *,
-        stem_widths: Sequence[int] = (32, 32, 64),
-        strides: Sequence[int] = (1, 2, 1, 1),
-        dilations: Sequence[int] = (1, 1, 2, 4),
-        ceil_mode: bool = False,
-    ) -> None:
+    def __init__(self, depth: int, *, ceil_mode: bool = False) -> None:
         super().__init__()
-        self.stem = stem(stem_widths)
+        self.stem = stem(STEM)
         self.maxpool = nn.MaxPool2d(3, 2, 1, ceil_mode=ceil_mode)
-        self.layer1, self.layer2, self.layer3, self.layer4 = stages(depth, stem_widths[-1], strides, dilations)
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages(depth, STEM[-1])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The last stage's features: (N, 512 or 2048, h, w)."""
@@ -127,13 +122,11 @@ def stem(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def stages(
-    depth: int, inputs: int, strides: Sequence[int] = (1, 2, 1, 1), dilations: Sequence[int] = (1, 1, 2, 4)
-) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential]:
+def stages(depth: int, inputs: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential]:
     """The four stages of a depth, see :class:`ResNet`; ``inputs`` channels go into the first."""
     block, counts = DEPTHS[depth]
     made = []
-    for width, count, stride, dilation in zip(WIDTHS, counts, strides, dilations, strict=True):
+    for width, count, stride, dilation in zip(WIDTHS, counts, STRIDES, DILATIONS, strict=True):
         made.append(stage(block, inputs, width, count, stride=stride, dilation=dilation))
         inputs = width * block.expansion
     first, second, third, fourth = made

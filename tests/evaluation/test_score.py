@@ -25,7 +25,8 @@ from evaluation.report.text import image_line, summary
 from icnet_common.errors import InputError
 from icnet_common.files import write_json
 from pytorch_icnet.datasets.classes import plain_table
-from pytorch_icnet.imaging.images import write_coloured, write_label_map
+from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.imaging.images import write_label_map
 
 from ..golden import shared
 from .peers import score_image
@@ -177,7 +178,7 @@ def root(tmp_path: Path) -> Path:
         labels = np.random.default_rng(ord(name)).integers(0, 19, (6, 8), dtype=np.uint8)
         write_label_map(tmp_path / "l" / f"{name}.png", labels)
         write_label_map(tmp_path / "gray" / f"{name}.png", labels)
-        write_coloured(tmp_path / "color" / f"{name}.png", labels)
+        write_label_map(tmp_path / "color" / f"{name}.png", labels, PALETTE)
     return tmp_path
 
 

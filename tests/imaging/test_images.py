@@ -22,7 +22,6 @@ from pytorch_icnet.imaging.images import (
     image_size,
     read_image,
     read_label_map,
-    write_coloured,
     write_label_map,
 )
 
@@ -108,7 +107,7 @@ def test_written_label_maps_come_back(tmp_path: Path, shape: tuple[int, int]) ->
     labels = RANDOM.integers(0, 256, shape, dtype=np.uint8)
     gray, colour = tmp_path / "gray" / "a.png", tmp_path / "color" / "a.png"
     write_label_map(gray, labels)
-    write_coloured(colour, labels)
+    write_label_map(colour, labels, PALETTE)
     assert png.read_header(gray.read_bytes()) == (shape[1], shape[0], 8, png.GRAY)
     assert png.read_header(colour.read_bytes()) == (shape[1], shape[0], 8, png.INDEXED)
     assert np.array_equal(read_label_map(gray), labels)

@@ -17,14 +17,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: torch.Tensor) -> torch.Tensor:
-    """The blob, float32 3xHxW.
-
-    Args:
-        image: contiguous uint8 HxWx3.
-        size: height and width of the blob.
-        order: the image's channel of each plane.
-        table: (3, 256): what a byte becomes in each plane.
-    """
+    """The blob; see :func:`.torch_blob.blob`. ``image`` is contiguous, on the processor."""
     pixels = image.numpy()
     planned = plan(pixels.shape[:2], size)
     height, width = planned.size

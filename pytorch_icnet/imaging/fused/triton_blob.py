@@ -27,14 +27,7 @@ class ResizeTables(NamedTuple):
 
 
 def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: torch.Tensor) -> torch.Tensor:
-    """The blob, float32 3xHxW, on the image's device.
-
-    Args:
-        image: contiguous uint8 HxWx3.
-        size: height and width of the blob.
-        order: the image's channel of each plane.
-        table: (3, 256): what a byte becomes in each plane.
-    """
+    """The blob, on the image's device; see :func:`.torch_blob.blob`. ``image`` is contiguous."""
     height, width = size
     planes = torch.empty((3, height, width), dtype=torch.float32, device=image.device)
     tables = _tables((int(image.shape[0]), int(image.shape[1])), size, image.device)
