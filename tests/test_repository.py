@@ -69,6 +69,62 @@ def test_imports_go_one_way(module: str) -> None:
     assert offences(module, path.read_text(), package=path.name == "__init__.py") == []
 
 
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Modules that import each other in a circle; empty where there are none."""
+    finished: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> list[str]:
+        if module in path:
+            return [*path[path.index(module) :], module]
+        if module not in finished:
+            for other in sorted(graph.get(module, ())):
+                if found := visit(other, (*path, module)):
+                    return found
+            finished.add(module)
+        return []
+
+    return next((found for module in sorted(graph) if (found := visit(module, ()))), [])
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Imports within functions and for types alone count too. A package is entered through the modules it names."""
+    graph: dict[str, set[str]] = {}
+    for module, path in MODULES.items():
+        package = path.name == "__init__.py"
+        named = imports(module, path.read_text(), package=package)
+        graph[module] = {name for name in named if name in MODULES and not module.startswith(f"{name}.")} - {module}
+    assert cycle(graph) == []
+
+
+def test_circles_are_found() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) == ["a", "b", "c", "a"]
+    assert cycle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def classes_and_functions() -> Iterator[tuple[str, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                yield module, node
+
+
+def test_public_classes_have_names_of_their_own() -> None:
+    places: dict[str, list[str]] = {}
+    for module, node in classes_and_functions():
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            places.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1}.keys() <= {"Options", "Scores"}
+
+
+def test_functions_are_short() -> None:
+    lengths = {
+        f"{module}.{node.name}": (node.end_lineno or node.lineno) - node.lineno + 1
+        for module, node in classes_and_functions()
+        if not isinstance(node, ast.ClassDef)
+    }
+    assert {name: length for name, length in lengths.items() if length > 80} == {}
+
+
 @pytest.mark.parametrize(
     ("module", "source", "package"),
     [
