@@ -10,6 +10,7 @@ from torch import nn
 from icnet_common.errors import InputError
 
 from .imaging.normalization import Normalization
+from .pyramid import Pyramid
 from .weights.known import KnownWeights, lookup
 from .weights.provenance import Provenance
 
@@ -85,6 +86,7 @@ class ModelCard:
             official evaluation: 1030 pixels, which ICNet takes, stay 1030.
         stride: of the scores that a runtime computes: 4 where the network has ``quarter_scores``, otherwise 1.
         provenance: the file that the weights come from; None for random ones.
+        pyramid: of an ICNet, windows of its pyramid other than the default, see :class:`pytorch_icnet.ICNet`.
     """
 
     architecture: str = ""
@@ -95,6 +97,7 @@ class ModelCard:
     sizes: InputSizes = InputSizes()
     stride: int = 1
     provenance: Provenance | None = None
+    pyramid: Pyramid | None = None
 
     @property
     def published(self) -> KnownWeights | None:

@@ -58,8 +58,10 @@ class ICNet(nn.Module):
     ) -> None:
         super().__init__()
         self.num_classes, self.merged, self.aux = num_classes, merged, aux
-        self.card = ModelCard("icnet", num_classes, INPUT_SIZE, CAFFE, sizes=SIZES, stride=QUARTER)
         self.pyramid = None if pyramid is None else {name: tuple(values) for name, values in pyramid.items()}
+        self.card = ModelCard(
+            "icnet", num_classes, INPUT_SIZE, CAFFE, sizes=SIZES, stride=QUARTER, pyramid=self.pyramid
+        )
         self._width, self._channels = width, dict(channels or {})
 
         self.data_sub1 = Scale(nn.Parameter(torch.ones(3)))

@@ -15,7 +15,7 @@ import torch
 
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
-from pytorch_icnet.icnet import INPUT_SIZE, ICNet
+from pytorch_icnet.icnet import INPUT_SIZE
 from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 
 from .build import Network
@@ -55,8 +55,8 @@ def write_weights_file(path: str | os.PathLike[str], model: Network, notes: dict
     began = model.card.provenance or Provenance(Path(path).name, "", "", None)
     provenance = replace(began, known=None)
     state = {key: value.detach().cpu() for key, value in model.state_dict().items()}
-    pyramid = model.pyramid if isinstance(model, ICNet) else None
-    write_checkpoint(path, Checkpoint(state, provenance, pyramid, model.card.input_size or INPUT_SIZE, notes))
+    card = model.card
+    write_checkpoint(path, Checkpoint(state, provenance, card.pyramid, card.input_size or INPUT_SIZE, notes))
 
 
 def generators() -> dict[str, Any]:

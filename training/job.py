@@ -14,7 +14,7 @@ import torch
 from icnet_common.errors import InputError
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import ICNet
-from pytorch_icnet.weights.checkpoints import read_checkpoint
+from pytorch_icnet.weights.checkpoints import ICNET, read_checkpoint
 
 from .build import Network, Start
 from .log import TrainingLog
@@ -103,15 +103,14 @@ def pruning_steps(begin: Start, out: Path, rate: float, steps: int) -> Iterator[
     Raises:
         InputError: it is no ICNet, or the rate cannot be.
     """
-    net = begin.model
-    if not isinstance(net, ICNet):
-        raise InputError(f"{net.card.architecture}: only icnet can be pruned")
+    if begin.model.card.architecture != ICNET:
+        raise InputError(f"{begin.model.card.architecture}: only icnet can be pruned")
+    net = cast(ICNet, begin.model)
     for number, kept in enumerate([kept_channels(net, share) for share in step_rates(rate, steps)], start=1):
-        assert isinstance(net, ICNet)
         smaller = pruned(net, kept).train()
         before, after = (sum(parameter.numel() for parameter in each.parameters()) for each in (net, smaller))
         title = f"step {number} of {steps}: {after:,} parameters, {after / before:.1%} of before"
         folder = out if number == steps else out / f"step-{number}"
         new = begin.new if number == 1 else ()
         yield TrainingStep(dataclasses.replace(begin, model=smaller, new=new), folder, title)
-        net = trained_network(folder)
+        net = cast(ICNet, trained_network(folder))

@@ -16,6 +16,8 @@ commute with what works on each channel by itself, the third saves a copy of the
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import torch
 from torch import fx, nn
 from torch.nn import functional as F
@@ -37,6 +39,7 @@ BRANCH_BLOCKS = (
 """The bottlenecks of the branch at a quarter of the resolution."""
 
 
+@singledispatch
 def rewritten(module: nn.Module) -> nn.Module:
     """The form of ``module`` for inference; it shares memory with it where nothing changes.
 
@@ -46,9 +49,10 @@ def rewritten(module: nn.Module) -> nn.Module:
     Returns:
         A network with the same outputs up to rounding: below 1e-12 of the largest in float64.
     """
-    if isinstance(module, ICNet):
-        return RewrittenICNet(module)
-    return for_inference(module) if isinstance(module, fx.GraphModule) else module
+    return module
+
+
+rewritten.register(fx.GraphModule, for_inference)
 
 
 def convolution_of(model: ICNet, name: str) -> nn.Conv2d:
@@ -133,3 +137,6 @@ class RewrittenICNet(ICNet):
         for name in ("conv1_sub1", "conv2_sub1", "conv3_sub1"):
             x = self._run(name, x)
         return x
+
+
+rewritten.register(ICNet, RewrittenICNet)

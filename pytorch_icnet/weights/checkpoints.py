@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from converter.export.safetensors import CAFFE, METADATA_KEY, graph_of, load_state, save_state
 from converter.record import net_of
@@ -213,8 +213,22 @@ def load(path: str | os.PathLike[str], *, caffe_faithful: bool = False) -> nn.Mo
     except ValueError:  # of a file that another program wrote
         provenance = None
     card = ModelCard(CAFFE, next(iter(channels), None), next(iter(sizes), None), provenance=provenance)
-    vars(graph)["card"] = card  # a plain attribute, which torch.fx has no place for
-    return graph
+    return CaffeNetwork(graph, card)
+
+
+class CaffeNetwork(fx.GraphModule):
+    """The graph of any net of Caffe's, with its card, which copies keep as torch.fx keeps ``meta``."""
+
+    def __init__(self, graph: fx.GraphModule, card: ModelCard) -> None:
+        super().__init__(graph, graph.graph, type(graph).__name__)
+        self.meta.update({**graph.meta, "card": card})
+        self.eval()
+
+    @property
+    def card(self) -> ModelCard:
+        """What belongs to the net besides its weights."""
+        card: ModelCard = self.meta["card"]
+        return card
 
 
 def kind_of(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -41,9 +42,9 @@ def start_project(config: TrainConfig, recipe: Recipe, num_classes: int, weights
 
 def _caffe_net(config: TrainConfig, recipe: Recipe, num_classes: int, weights: Path | None, continued: bool) -> Start:
     begin = start(recipe, num_classes, weights, merged=not config.use_batchnorm)
-    assert isinstance(begin.model, ICNet)
-    if begin.model.merged == config.use_batchnorm:
-        kind = "without" if begin.model.merged else "with"
+    merged = cast(ICNet, begin.model).merged
+    if merged == config.use_batchnorm:
+        kind = "without" if merged else "with"
         raise InputError(
             f"{weights}: {kind} batch normalisation, but use_batchnorm is {str(config.use_batchnorm).lower()}"
         )
