@@ -13,9 +13,9 @@ import torch
 
 from pytorch_icnet import icnet
 from pytorch_icnet.card import card_of
-from pytorch_icnet.runtime import PRECISIONS, engine, onnx_runtime, open_vino
+from pytorch_icnet.runtime import PRECISIONS, engine
 from pytorch_icnet.runtime.cache import Cache
-from pytorch_icnet.runtime.onnx_file import onnx_file
+from pytorch_icnet.runtime.onnx_backends import build_onnxruntime, build_openvino, onnx_file
 from pytorch_icnet.runtime.request import Request, Run
 
 SEED = 2018
@@ -130,8 +130,8 @@ PEERS: dict[str, Callable[[Setting], Run]] = {
     "PyTorch, as written": as_written,
     "PyTorch, channels last": channels_last,
     "torch.compile, frozen": compiled,
-    "ONNX Runtime": by(onnx_runtime.build),
-    "OpenVINO": by(open_vino.build),
+    "ONNX Runtime": by(build_onnxruntime),
+    "OpenVINO": by(build_openvino),
     "OpenCV dnn": open_cv,
 }
 """On the net as it is written."""

@@ -14,7 +14,7 @@ from pytorch_icnet import icnet
 from pytorch_icnet.icnet import INPUT_SIZE, ICNet, folded
 from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import engine
-from pytorch_icnet.runtime.precision import arithmetic
+from pytorch_icnet.runtime.devices import arithmetic
 from pytorch_icnet.runtime.work import Ceilings, PassCost, ceilings, work
 from pytorch_icnet.variants import NAMES
 from pytorch_icnet.variants.mmseg import FAMILY

@@ -18,8 +18,7 @@ from icnet_common.console import FILE
 from icnet_common.files import atomic_write, write_json
 from pytorch_icnet import options as shared
 from pytorch_icnet.runtime import PRECISIONS
-from pytorch_icnet.runtime.devices import find_device
-from pytorch_icnet.runtime.precision import arithmetic, check
+from pytorch_icnet.runtime.devices import arithmetic, check_precision, find_device
 
 from . import caffe, mmseg
 
@@ -52,7 +51,7 @@ from . import caffe, mmseg
 @console.json_file
 def main(protocol: str, device: str, log: Path, json_file: Path | None, **given: Any) -> None:
     target = find_device(device)
-    check(given["precision"], target)
+    check_precision(given["precision"], target)
     if given["threads"]:
         torch.set_num_threads(given["threads"])
     if protocol == mmseg.FAMILY:

@@ -15,30 +15,30 @@ from torch import nn
 from converter.layers.interp import Interp
 from icnet_common.errors import InputError
 
+from ..arrays import Size
 from ..card import QUARTER, card_of
 from ..imaging.plain import ZOOM
 from ..weights import checkpoints
-from . import aot, cuda, eager, onnx_runtime, open_vino
 from .cache import Cache, Unavailable
+from .devices import check_precision
 from .memory import keep_memory
-from .native import backend as native
-from .precision import check
+from .native.network import build_native
+from .onnx_backends import build_onnxruntime, build_openvino
 from .request import Request, Run
 from .rewritten import rewritten
-
-Size = tuple[int, int]
+from .torch_backends import build_ahead_of_time, build_cuda, build_eager
 
 BUILDERS: dict[str, Callable[[Request], Run]] = {
-    "native": native.build,
-    "openvino": open_vino.build,
-    "onnxruntime": onnx_runtime.build,
-    "torch": aot.build,
-    "eager": eager.build,
+    "native": build_native,
+    "openvino": build_openvino,
+    "onnxruntime": build_onnxruntime,
+    "torch": build_ahead_of_time,
+    "eager": build_eager,
 }
 """From the fastest to the slowest with AMX. Without, "torch" overtakes the two before it once it is compiled, which
 takes a minute or two; see docs/performance.md."""
 
-GPU_BUILDERS: dict[str, Callable[[Request], Run]] = {"torch": cuda.build, "eager": eager.build}
+GPU_BUILDERS: dict[str, Callable[[Request], Run]] = {"torch": build_cuda, "eager": build_eager}
 
 BACKENDS = ("auto", *BUILDERS)
 
@@ -142,7 +142,7 @@ def engine(
         Unavailable: the backend that was asked for cannot be used.
     """
     device = torch.device(device)
-    check(precision, device)
+    check_precision(precision, device)
     if backend not in BACKENDS:
         raise InputError(f"backend {backend!r} is unknown; there are {', '.join(BACKENDS)}")
     if device.type == "cpu":

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from ..arrays import Size
 from ..card import QUARTER, ModelCard
 from .cache import Cache
-from .precision import PRECISIONS
+from .devices import PRECISIONS
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 """Images (N, 3, H, W) float32 on the device to scores (N, classes, h, w) float32 there; N is the batch."""
@@ -40,7 +41,7 @@ class Request:
     card: ModelCard
     device: torch.device
     precision: str
-    size: tuple[int, int]
+    size: Size
     batch: int
     threads: int
     cache: Cache
@@ -54,14 +55,10 @@ class Request:
         """An input of the right form: zeros."""
         return torch.zeros(self.batch, 3, *self.size, device=self.device)
 
-    def scores(self) -> Scores:
+    def scores(self) -> ScoresModule:
         """The network in ``dtype`` on the device, with its weights laid out channels last."""
-        module = (
-            Scores(self.module, self.dtype, quarter=self.card.stride == QUARTER)
-            .to(self.device, self.dtype)
-            .eval()
-            .requires_grad_(False)
-        )
+        module = ScoresModule(self.module, self.dtype, quarter=self.card.stride == QUARTER)
+        module.to(self.device, self.dtype).eval().requires_grad_(False)
         for parameter in module.parameters():
             if parameter.dim() == 4:
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -69,20 +66,12 @@ class Request:
 
     def key(self, *more: object) -> str:
         """A name for what is compiled of this request: the same for the same network, size, arithmetic and machine."""
-        parts = (
-            digest(self.module),
-            self.card.stride,
-            self.device,
-            self.precision,
-            self.size,
-            self.batch,
-            torch.__version__,
-            *more,
-        )
+        asked = (self.card.stride, self.device, self.precision, self.size, self.batch)
+        parts = (digest(self.module), *asked, torch.__version__, *more)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-class Scores(nn.Module):
+class ScoresModule(nn.Module):
     """A network's scores, at a quarter of the resolution where it offers them, from float32 to float32."""
 
     def __init__(self, module: nn.Module, dtype: torch.dtype, *, quarter: bool) -> None:

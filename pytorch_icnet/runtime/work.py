@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..card import QUARTER, card_of
-from .precision import PRECISIONS, arithmetic
+from .devices import PRECISIONS, arithmetic
 from .request import scores_of
 
 _ROUNDS = 5

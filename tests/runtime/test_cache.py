@@ -10,7 +10,7 @@ import torch
 
 from icnet_common.errors import InputError
 from pytorch_icnet.runtime.cache import Cache, Unavailable, compiled_file, default_folder
-from pytorch_icnet.runtime.precision import arithmetic
+from pytorch_icnet.runtime.devices import arithmetic
 from pytorch_icnet.runtime.request import Request, digest
 
 from ..nets import seeded
@@ -82,7 +82,8 @@ def test_keys_tell_requests_apart(tmp_path: Path) -> None:
 
     def key(**changes: object) -> str:
         values = {"module": net, "device": torch.device("cpu"), "precision": "fp32", "size": (65, 97), "batch": 1}
-        return Request(**{**values, "threads": 1, "cache": cache, **changes}).key()  # type: ignore[arg-type]
+        values |= {"threads": 1, "cache": cache, "card": net.card}
+        return Request(**{**values, **changes}).key()  # type: ignore[arg-type]
 
     first = key()
     assert first == key() == key(threads=2)

@@ -17,10 +17,10 @@ from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, load
 from pytorch_icnet.runtime import BACKENDS, Engine, engine
 from pytorch_icnet.runtime import engine as build_engine
-from pytorch_icnet.runtime.aot import Doubled
 from pytorch_icnet.runtime.cache import Cache
 from pytorch_icnet.runtime.engine import open_weights
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
+from pytorch_icnet.runtime.torch_backends import Doubled
 from pytorch_icnet.weights.caffe import fitting_net, resized_net
 
 from ..nets import blobs_of, seeded, write_caffemodel

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from converter.passes.upsample_convolution import UpsampledConvolution
 from pytorch_icnet import ICNet
-from pytorch_icnet.runtime import aot, engine, rewritten, winograd
+from pytorch_icnet.runtime import engine, rewritten, torch_backends, winograd
 from pytorch_icnet.runtime.native.compiler import cpp_compiler
 from pytorch_icnet.runtime.winograd import WinogradConvolution, WinogradUpsampledConvolution, transformed, with_winograd
 
@@ -89,7 +89,7 @@ def test_compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         made.append(with_winograd(module))
         return made[-1]
 
-    monkeypatch.setattr(aot, "with_winograd", recorded)
+    monkeypatch.setattr(torch_backends, "with_winograd", recorded)
     torch.manual_seed(0)
     upsampled = UpsampledConvolution(nn.Parameter(numbers(128, 128, 3, 3).float()), None)
     net = nn.Sequential(nn.Conv2d(3, 128, 1), nn.Conv2d(128, 128, 3, padding=2, dilation=2), upsampled).eval()

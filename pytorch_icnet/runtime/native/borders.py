@@ -14,9 +14,8 @@ C'[n - 2], C[n - 1], which makes n + 2 of them.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Ints = npt.NDArray[np.int32]
+from ...arrays import Ints
 
 SMALLEST = 3
 """With fewer pixels, both borders meet in one."""

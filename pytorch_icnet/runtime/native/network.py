@@ -1,20 +1,21 @@
-"""ICNet as a program for the kernels."""
+"""ICNet as a program for the kernels, and the kernels as a backend."""
 
 from __future__ import annotations
 
 import ctypes
+from threading import Lock
 
 import torch
 
+from ...arrays import Size
 from ...icnet import ICNet
 from ...pyramid import BINS, windows
 from ..cache import Unavailable
+from ..request import Request, Run
 from ..rewritten import BRANCH_BLOCKS, RewrittenICNet, bias_of, convolution_of
 from . import borders
-from .compiler import NumberFormat
+from .compiler import NumberFormat, instructions, library
 from .program import MAX_BINS, Blob, Input, KernelOperation, KernelProgram, Kind
-
-Size = tuple[int, int]
 
 HALF_BLOCKS = ("conv2_1", "conv2_2", "conv2_3", "conv3_1")
 """The bottlenecks of the branch at half the resolution."""
@@ -26,6 +27,32 @@ their inputs then fit the cache of a core. Measured."""
 
 PAIR_BAND = 6
 """Rows that are computed at a time where threads take turns."""
+
+
+def build_native(request: Request) -> Run:
+    """See :func:`pytorch_icnet.runtime.engine`.
+
+    Raises:
+        Unavailable: the network is not a rewritten ICNet, or this machine, size or precision will not do.
+    """
+    module = request.module
+    if request.device.type != "cpu":
+        raise Unavailable(f"it computes on the processor, not on {request.device}")
+    chosen = instructions(request.precision)
+    if not isinstance(module, RewrittenICNet):
+        raise Unavailable("it runs the rewritten ICNet and nothing else")
+    program = icnet_program(library(request.cache, chosen), module, request.size, chosen.formats[request.precision])
+    program.build(request.threads)
+    shape = (module.num_classes, (request.size[0] + 3) // 4, (request.size[1] + 3) // 4)
+    lock = Lock()
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        x, scores = x.contiguous(), torch.empty(1, *shape)
+        with lock:
+            program.run(x[0], scores[0], request.threads)
+        return scores
+
+    return run
 
 
 def icnet_program(kernels: ctypes.CDLL, model: RewrittenICNet, size: Size, numbers: NumberFormat) -> KernelProgram:

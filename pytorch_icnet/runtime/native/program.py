@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...arrays import Ints, Size
 from ..winograd import transformed
 from . import structures
 from .compiler import NumberFormat
@@ -28,7 +29,6 @@ MAX_BINS = 256
 _TILE_OVERRUN = 64
 """Pixels beyond the last one that the tile unit may read."""
 
-Ints = npt.NDArray[np.int32]
 Pairs = tuple[Ints, Ints]
 
 
@@ -115,7 +115,7 @@ class KernelProgram:
     def blob(
         self,
         channels: int,
-        size: tuple[int, int],
+        size: Size,
         halo: int = 1,
         *,
         floats: bool = False,

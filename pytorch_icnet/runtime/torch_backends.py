@@ -1,9 +1,16 @@
-"""The network compiled ahead of time by PyTorch (``torch.export``, AOTInductor), kept as one file."""
+"""PyTorch's own ways to run the network.
+
+On every device it runs layer by layer, with nothing to compile. On the processor it is compiled ahead of time
+(``torch.export``, AOTInductor) and kept as one file. On an NVIDIA GPU it is compiled where Triton is there, and
+replayed as one CUDA graph (not measured: no GPU was at hand when this was written).
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import platform
+from threading import Lock
 
 import torch
 from torch import nn
@@ -12,6 +19,7 @@ from converter.layers.interp import Interp
 from converter.passes.pointwise_first import is_zoom
 
 from .cache import Unavailable, compiled_file
+from .devices import arithmetic
 from .native.compiler import cpp_compiler, processor_flags
 from .request import Request, Run
 from .winograd import with_winograd
@@ -19,8 +27,57 @@ from .winograd import with_winograd
 OPTIONS = {"freezing": True, "cpp.dynamic_threads": True}
 """Weights become constants, laid out for the convolutions; one file serves any number of threads."""
 
+_WARM_UP = 3
+"""Passes before the recording of a CUDA graph, in which libraries choose their algorithms and allocate."""
 
-def build(request: Request) -> Run:
+
+def build_eager(request: Request) -> Run:
+    """See :func:`pytorch_icnet.runtime.engine`."""
+    module = request.scores()
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        with arithmetic(request.precision):
+            scores: torch.Tensor = module(x)
+        return scores
+
+    return run
+
+
+def build_cuda(request: Request) -> Run:
+    """See :func:`pytorch_icnet.runtime.engine`.
+
+    Raises:
+        Unavailable: the device is no GPU, or Triton is missing.
+    """
+    if request.device.type != "cuda":
+        raise Unavailable("it is for GPUs")
+    if importlib.util.find_spec("triton") is None:
+        raise Unavailable("triton is not installed")
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(request.cache.file("inductor")))
+    module = torch.compile(request.scores(), dynamic=False, mode="max-autotune-no-cudagraphs")
+    image, lock = request.example(), Lock()
+    with torch.cuda.device(request.device), torch.inference_mode(), arithmetic(request.precision):
+        beside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):
+            for _ in range(_WARM_UP):
+                module(image)
+        torch.cuda.current_stream().wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            scores = module(image)
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        with lock, torch.cuda.device(request.device):
+            image.copy_(x, non_blocking=True)
+            graph.replay()
+            result: torch.Tensor = scores.clone()
+        return result
+
+    return run
+
+
+def build_ahead_of_time(request: Request) -> Run:
     """See :func:`pytorch_icnet.runtime.engine`.
 
     Raises:
