@@ -9,13 +9,11 @@ from torch import nn
 
 from icnet_common.errors import InputError
 
+from .arrays import Size
 from .imaging.normalization import Normalization
 from .pyramid import Pyramid
 from .weights.known import KnownWeights, lookup
 from .weights.provenance import Provenance
-
-Size = tuple[int, int]
-"""Height and width."""
 
 QUARTER = 4
 """The stride of scores that come from ``quarter_scores`` and that Caffe's Interp enlarges by 4."""

@@ -9,18 +9,15 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from scipy.io import savemat
 
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write, stale_temporaries
 
+from .arrays import Bytes, Floats
 from .datasets.classes import CITYSCAPES_TABLE, ClassTable
 from .imaging import png
 from .imaging.draw import coloured, overlay, side_by_side
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 KINDS = ("labels", "label-ids", "colour", "overlay", "side-by-side", "probabilities")
 """Each has a folder of its own. The first two are gray PNG files: trainIds, and the data set's own ids; ``colour`` is

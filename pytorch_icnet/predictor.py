@@ -11,13 +11,13 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from icnet_common.errors import InputError
 from pytorch_icnet.runtime.devices import device_name, find_device
 
+from .arrays import Bytes, Floats, Size
 from .card import ModelCard, card_of
 from .datasets.classes import ClassTable, plain_table
 from .imaging.imresize import imresize
@@ -29,12 +29,6 @@ from .imaging.windows import OVERLAP, Grid, bands
 from .runtime import Engine, engine
 from .runtime.cache import Cache, Unavailable
 from .runtime.engine import open_weights
-
-Size = tuple[int, int]
-"""Height and width."""
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 MAX_INPUT = 1 << 23
 """Pixels that the network is fed at once at most; an image of 3840x2160 is just below."""

@@ -24,9 +24,10 @@ from typing import Any, ClassVar
 
 import numpy.typing as npt
 
+from pytorch_icnet.arrays import Floats, Size
 from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassTable
-from pytorch_icnet.imaging.inputs import ModelInput, Size
-from pytorch_icnet.imaging.recipes import Floats, InferenceRecipe, InputSpec, Logits, resize_scores
+from pytorch_icnet.imaging.inputs import ModelInput
+from pytorch_icnet.imaging.recipes import InferenceRecipe, InputSpec, Logits, resize_scores
 
 from .accumulator import MetricAccumulator, ScoringRules
 from .areas import areas

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icnet_common.errors import InputError
-from pytorch_icnet.imaging.inputs import Size
+from pytorch_icnet.arrays import Size
 from pytorch_icnet.imaging.recipes import at_size
 
 Counts = npt.NDArray[np.int64]

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes
 from .palette import CITYSCAPES, IGNORED, PALETTE, class_names
 
-Bytes = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 MAX_CLASSES = 254

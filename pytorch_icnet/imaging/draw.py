@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..arrays import Bytes
 from ..datasets.palette import IGNORED, PALETTE
-
-Bytes = npt.NDArray[np.uint8]
 
 
 def coloured(labels: Bytes, palette: Bytes = PALETTE) -> Bytes:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
+from ..arrays import Bytes, Ints, Size
 from . import png
 
 MAX_PIXELS = 1 << 27
@@ -27,7 +28,6 @@ MAX_PIXELS = 1 << 27
 
 _MAX_BYTES = 1 << 30
 
-Bytes = npt.NDArray[np.uint8]
 PathLike = str | os.PathLike[str]
 
 
@@ -80,7 +80,7 @@ def decode_image(data: bytes, name: PathLike, *, upright: bool = False, max_pixe
     return _decode_colours(_image_of(data, name, max_pixels), name, upright)
 
 
-def check_image(data: bytes, name: PathLike, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def check_image(data: bytes, name: PathLike, *, max_pixels: int = MAX_PIXELS) -> Size:
     """Height and width from the header in a file's content; raises what :func:`decode_image` finds without decoding."""
     image = _image_of(data, name, max_pixels)
     return image.height, image.width
@@ -117,7 +117,7 @@ def read_label_map(path: PathLike) -> Bytes:
     return stretched // np.uint8(255 // ((1 << header.bit_depth) - 1))
 
 
-def read_ids(path: PathLike) -> npt.NDArray[np.int32]:
+def read_ids(path: PathLike) -> Ints:
     """Ids of 8 or 16 bits, int32 HxW, from a gray or indexed PNG file, as Cityscapes stores ids of instances.
 
     Raises:
@@ -132,7 +132,7 @@ def read_ids(path: PathLike) -> npt.NDArray[np.int32]:
     return _decode(path, image.data, cv2.IMREAD_UNCHANGED).astype(np.int32)
 
 
-def image_size(path: PathLike) -> tuple[int, int]:
+def image_size(path: PathLike) -> Size:
     """Height and width from the header, after the same checks as :func:`read_image`, without decoding."""
     image = _open(Path(path))
     return image.height, image.width
@@ -172,14 +172,14 @@ def _image_of(data: bytes, name: PathLike, max_pixels: int) -> _Image:
     return image
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int]:
+def _jpeg_size(data: bytes) -> Size:
     """Width and height from a JPEG's frame header (ITU-T T.81, B.2.2).
 
     Raises:
         ValueError: there is none, or the image data is cut off.
     """
     position = 2
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     while position + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, position)
         if marker == 0xFFFF:  # fill byte

@@ -20,8 +20,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import Doubles, Indices, Size
+
 Pixel = TypeVar("Pixel", np.uint8, np.float32, np.float64)
-Doubles = npt.NDArray[np.float64]
 
 BLOCK_BYTES = 1 << 20
 """Size of a block's doubles: about what stays in a core's cache."""
@@ -35,7 +36,7 @@ below one half would become 1."""
 class Taps:
     """How one axis is resampled: output i is the sum over k of ``weights[i, k] * input[indices[i, k]]``."""
 
-    indices: npt.NDArray[np.int64]
+    indices: Indices
     """(output length, taps), from 0."""
     weights: Doubles
     """(output length, taps); each row sums to about one."""
@@ -50,11 +51,11 @@ class Plan:
     rows_first: bool
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width of the result."""
         return len(self.rows.indices), len(self.columns.indices)
 
-    def source_rows(self, start: int, stop: int) -> tuple[int, int]:
+    def source_rows(self, start: int, stop: int) -> Size:
         """The input rows [first, last) that the output rows [start, stop) are made of."""
         indices = self.rows.indices[start:stop]
         return int(indices.min()), int(indices.max()) + 1
@@ -83,7 +84,7 @@ class Plan:
 
 
 def imresize(
-    array: npt.NDArray[Pixel], size: tuple[int, int], method: str = "bilinear", antialias: bool | None = None
+    array: npt.NDArray[Pixel], size: Size, method: str = "bilinear", antialias: bool | None = None
 ) -> npt.NDArray[Pixel]:
     """Resize an image as MATLAB's ``imresize(array, size, method)`` does, to the last bit.
 
@@ -171,7 +172,7 @@ def _taps(n: int, out: int, method: str, antialias: bool | None) -> Taps:
     return Taps(_mirror(neighbours, n)[:, used], weights[:, used])
 
 
-def _mirror(positions: Doubles, n: int) -> npt.NDArray[np.int64]:
+def _mirror(positions: Doubles, n: int) -> Indices:
     """Positions from 1, reflected at the borders (the border sample repeats), as indices from 0."""
     folded = np.mod(positions - 1, 2 * n).astype(np.int64)
     return np.where(folded < n, folded, 2 * n - 1 - folded)

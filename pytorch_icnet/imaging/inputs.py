@@ -12,17 +12,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..arrays import Bytes, Size
 from . import pillow
 from .normalization import Normalization
 from .preprocess import image_blob, resize_image
-
-Size = tuple[int, int]
-"""Height and width."""
-
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..arrays import Bytes
 from ..weights.known import MEAN_RGB
 
 
@@ -27,7 +27,7 @@ class Normalization:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     divisor: float = 1.0
 
-    def blob(self, rgb: npt.NDArray[np.uint8]) -> torch.Tensor:
+    def blob(self, rgb: Bytes) -> torch.Tensor:
         """An image, uint8 HxWx3 in red, green, blue, as a blob: float32 1x3xHxW."""
         blob = np.empty((1, 3, *rgb.shape[:2]), np.float32)
         for plane, name in enumerate(self.order):

@@ -10,14 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..arrays import Bytes, Floats, Indices
 from .imresize import Plan, Taps
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int64]
 
 ZOOM = 4
 """conv6_interp's zoom factor in ICNet's deploy nets."""

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+
+from ..arrays import Bytes
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -76,7 +77,7 @@ def indexed_as_gray(data: bytes) -> bytes:
     return assemble(kept)
 
 
-def encode(labels: npt.NDArray[np.uint8], palette: npt.NDArray[np.uint8] | None = None) -> bytes:
+def encode(labels: Bytes, palette: Bytes | None = None) -> bytes:
     """An 8-bit PNG of ``labels`` (uint8 HxW): gray, or indexed when a palette (uint8 256x3, RGB) is given."""
     height, width = labels.shape
     if labels.dtype != np.uint8:

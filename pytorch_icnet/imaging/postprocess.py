@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..arrays import Bytes, Floats, Size
 from . import plain
 from .fused.candidate import Candidate
 from .fused.tiles import Tiling, tiling
@@ -21,12 +21,8 @@ from .preprocess import FULL_SIZE
 
 __all__ = ["ZOOM", "first_maximum", "postprocess", "probabilities"]
 
-Floats = npt.NDArray[np.float32]
 
-
-def postprocess(
-    scores: torch.Tensor, size: tuple[int, int], *, full_size: tuple[int, int] = FULL_SIZE, form: str | None = None
-) -> npt.NDArray[np.uint8]:
+def postprocess(scores: torch.Tensor, size: Size, *, full_size: Size = FULL_SIZE, form: str | None = None) -> Bytes:
     """The label map of an image.
 
     Where the original overflows (a score above 88.7), this does not: the maximum is subtracted before
@@ -56,7 +52,7 @@ def postprocess(
     return candidate.finish(planes, zoom, planned)
 
 
-def probabilities(scores: torch.Tensor, size: tuple[int, int], *, full_size: tuple[int, int] = FULL_SIZE) -> Floats:
+def probabilities(scores: torch.Tensor, size: Size, *, full_size: Size = FULL_SIZE) -> Floats:
     """The class probabilities at the image's own size, float32 HxWxC; arguments as for postprocess."""
     planes, zoom = _planes(scores, full_size)
     planned = plan(tuple(full_size), tuple(size))
@@ -72,7 +68,7 @@ def _fused(planes: torch.Tensor, geometry: Tiling, form: str) -> Candidate | Non
     return found
 
 
-def _planes(scores: torch.Tensor, full_size: tuple[int, int]) -> tuple[torch.Tensor, int]:
+def _planes(scores: torch.Tensor, full_size: Size) -> tuple[torch.Tensor, int]:
     """The scores as float32 CxHxW, and the zoom that brings them to the full size."""
     shape = tuple(scores.shape)
     planes = scores[0] if scores.ndim == 4 and shape[0] == 1 else scores

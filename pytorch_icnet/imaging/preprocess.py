@@ -5,11 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ..arrays import Bytes, Doubles, Size
 from .implementations import choose
-from .imresize import BELOW_HALF, Doubles, Plan, imresize, plan
+from .imresize import BELOW_HALF, Plan, imresize, plan
 from .normalization import CAFFE, Normalization
 
 FULL_SIZE = (1025, 2049)
@@ -17,12 +17,8 @@ FULL_SIZE = (1025, 2049)
 
 _BLOCK_ROWS = 8
 
-Bytes = npt.NDArray[np.uint8]
 
-
-def preprocess(
-    rgb: Bytes | torch.Tensor, size: tuple[int, int] = FULL_SIZE, *, form: str | None = None
-) -> torch.Tensor:
+def preprocess(rgb: Bytes | torch.Tensor, size: Size = FULL_SIZE, *, form: str | None = None) -> torch.Tensor:
     """Resize with MATLAB's arithmetic, subtract the mean, and order the channels as Caffe's net expects them.
 
     Args:
@@ -43,7 +39,7 @@ def preprocess(
 
 
 def image_blob(
-    rgb: Bytes | torch.Tensor, size: tuple[int, int], pixels: Normalization, *, form: str | None = None
+    rgb: Bytes | torch.Tensor, size: Size, pixels: Normalization, *, form: str | None = None
 ) -> torch.Tensor:
     """The same as :func:`preprocess`, for networks that want their colours otherwise."""
     if rgb.dtype not in (np.uint8, torch.uint8):
@@ -65,7 +61,7 @@ def _tensor(rgb: Bytes) -> torch.Tensor:
     return torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
 
 
-def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def resize_image(image: Bytes, size: Size) -> Bytes:
     """``imresize(image, size)`` for a uint8 image HxWxC, three times as fast for Cityscapes' 1024x2048."""
     height, width, _ = image.shape
     if tuple(size) == (height + 1, width + 1) and height < width:
@@ -73,7 +69,7 @@ def resize_image(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDA
     return imresize(image, size)
 
 
-def _grow_by_one(image: npt.NDArray[np.uint8], planned: Plan) -> npt.NDArray[np.uint8]:
+def _grow_by_one(image: Bytes, planned: Plan) -> Bytes:
     """The same bits as the plain implementation, from slices instead of gathers.
 
     Growing by one, output i is made of the inputs i - 1 and i in that order, with the border sample

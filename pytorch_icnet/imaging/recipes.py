@@ -13,20 +13,17 @@ from typing import Any, ClassVar
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes, Floats, Size
 from .imresize import imresize
-from .inputs import ModelInput, Size
+from .inputs import ModelInput
 from .normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from .postprocess import ZOOM, first_maximum, postprocess, probabilities
 from .preprocess import FULL_SIZE
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 def same_size(size: Size) -> Size:
@@ -290,7 +287,7 @@ def largest(planes: torch.Tensor) -> Bytes:
     return planes.argmax(0).to(torch.uint8).cpu().numpy()
 
 
-def at_size(array: npt.NDArray[np.uint8], size: Size) -> Bytes:
+def at_size(array: Bytes, size: Size) -> Bytes:
     """A label map at the image's size, as MATLAB's ``imresize(..., 'nearest')`` chooses its pixels."""
     return array if array.shape == tuple(size) else imresize(array, size, "nearest")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from icnet_common.errors import InputError
 
-Size = tuple[int, int]
+from ..arrays import Size
 
 _EDGE = re.compile(r"(?P<number>\d{1,6}(\.\d{1,6})?)(?P<unit>px|%)?")
 

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from icnet_common.errors import InputError
 
-Size = tuple[int, int]
-Floats = npt.NDArray[np.float32]
+from ..arrays import Floats, Size
 
 OVERLAP = 1 / 3
 """Of neighbouring windows, as in mmsegmentation's configurations."""

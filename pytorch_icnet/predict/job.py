@@ -19,16 +19,13 @@ from icnet_common.parallel import prefetch
 from icnet_common.progress import ProgressBar
 from pytorch_icnet.runtime.devices import device_name
 
+from ..arrays import Bytes, Floats, Size
 from ..imaging.region import CropRegion
 from ..imaging.windows import OVERLAP
 from ..pipeline import ImageTask, Pipeline, Threads
 from ..predictor import Predictor, Prepared, Scored, most_probable
 from .outputs import SourceOutputs, Videos
 from .sources import FrameSource, SourceFrame, numbered
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
-Size = tuple[int, int]
 
 STAGES = ("read", "prepare", "forward", "finish", "encode")
 

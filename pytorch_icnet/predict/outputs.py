@@ -7,17 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-import numpy as np
-import numpy.typing as npt
-
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
+from ..arrays import Bytes
 from ..outputs import Drawing, Outputs
 from .sources import FrameSource, SourceFrame
 from .video_files import VideoPicture, VideoWriter, create_video
-
-Bytes = npt.NDArray[np.uint8]
 
 PICTURES = ("colour", "overlay", "side-by-side")
 """Of videos these are videos; the other kinds are a folder of files, a file per frame."""

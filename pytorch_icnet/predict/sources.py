@@ -13,16 +13,12 @@ from itertools import count
 from pathlib import Path, PurePath
 from typing import ClassVar
 
-import numpy as np
-import numpy.typing as npt
-
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes
 from ..imaging.images import read_image
 from .clip import ClipTiming
 from .video_files import VideoPicture, capture, open_video
-
-Bytes = npt.NDArray[np.uint8]
 
 IMAGES = (".png", ".jpg", ".jpeg")
 VIDEOS = (

@@ -15,14 +15,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes, Size
 from .clip import ClipTiming, Clock
-
-Bytes = npt.NDArray[np.uint8]
-Size = tuple[int, int]
 
 MAX_PIXELS = 1 << 26
 """Of a frame; videos with larger ones are refused. 8K has 33 million."""

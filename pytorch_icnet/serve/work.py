@@ -6,12 +6,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from icnet_common.config import parse_json
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes
 from ..imaging.images import decode_image
 from ..outputs import Drawing
 from ..pipeline import ImageTask
@@ -20,8 +18,6 @@ from ..supervisely.annotation import Annotation, AnnotationFigure, annotation_of
 from ..supervisely.meta import Meta
 from ..supervisely.modes import DeployedModel, Inference
 from ..supervisely.shapes import Bitmap
-
-Bytes = npt.NDArray[np.uint8]
 
 NAME = "the image"
 """For messages."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from icnet_common.errors import InputError
 
+from ..arrays import Bytes, Floats
 from ..imaging.postprocess import first_maximum
 from ..imaging.windows import Grid
 from ..predictor import Predictor
@@ -18,9 +18,6 @@ from .annotation import Annotation, AnnotationFigure
 from .config import Boxes, Mode, Roi, Sides, Windows
 from .meta import Meta, ObjectClass
 from .shapes import Bitmap, Box, Rectangle
-
-Bytes = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 
 class RegionProbabilities(NamedTuple):

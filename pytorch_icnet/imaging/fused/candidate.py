@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from ...arrays import Bytes, Indices
 from .. import plain
 from ..imresize import Plan
 
@@ -15,14 +14,14 @@ from ..imresize import Plan
 class Candidate(NamedTuple):
     """A label map that is not quite done."""
 
-    labels: npt.NDArray[np.uint8]
+    labels: Bytes
     """HxW."""
-    uncertain: npt.NDArray[np.int64]
+    uncertain: Indices
     """Indices into the flattened label map of the pixels that the plain implementation has to decide."""
     dense_rows: tuple[tuple[int, int], ...] = ()
     """Rows [start, stop) with so many such pixels that they are not listed."""
 
-    def finish(self, planes: torch.Tensor, zoom: int, planned: Plan) -> npt.NDArray[np.uint8]:
+    def finish(self, planes: torch.Tensor, zoom: int, planned: Plan) -> Bytes:
         """The label map; arguments as for :func:`..plain.label_rows`."""
         self.labels.reshape(-1)[self.uncertain] = plain.label_pixels(planes, zoom, planned, self.uncertain)
         for start, stop in self.dense_rows:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Doubles, Ints
 from ..imresize import Taps
 
 
 class TapRows(NamedTuple):
     """One axis of a resize, without the taps whose weight is zero: they add nothing to bytes."""
 
-    indices: npt.NDArray[np.int32]
+    indices: Ints
     """(taps, outputs), in imresize's order."""
-    weights: npt.NDArray[np.float64]
+    weights: Doubles
     """(taps, outputs); 0 where an output has fewer taps than others."""
 
 

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
+from ...arrays import Bytes, Doubles, Floats, Indices, Size
 from ..imresize import BELOW_HALF, plan
 from .compiled import compiled, in_parts
 from .lines import TapRows, tap_rows
 
-Bytes = npt.NDArray[np.uint8]
-Doubles = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float32]
 
-
-def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: torch.Tensor) -> torch.Tensor:
+def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor) -> torch.Tensor:
     """The blob; see :func:`.torch_blob.blob`. ``image`` is contiguous, on the processor."""
     pixels = image.numpy()
     planned = plan(pixels.shape[:2], size)

@@ -12,12 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...arrays import Bytes, Floats, Indices, Ints
 from .candidate import Candidate, may_list
 from .compiled import compiled, in_parts
-from .tiles import MARGIN, RELATIVE, Axis, Floats, Ints, Tiling
+from .tiles import MARGIN, RELATIVE, Axis, Tiling
 
-Bytes = npt.NDArray[np.uint8]
-Indices = npt.NDArray[np.int64]
 Tops = npt.NDArray[np.int16]
 
 _CAPACITY = 512

@@ -43,15 +43,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from ...arrays import Floats, Indices, Ints, Size
 from ..imresize import Taps, plan
 
 MARGIN = np.float32(2**-10)
 RELATIVE = np.float32(2**-20)
-
-Ints = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float32]
 
 
 class Axis(NamedTuple):
@@ -78,11 +75,11 @@ class Tiling(NamedTuple):
     columns: Axis
     zoom: int
     """Sources per corner."""
-    full_size: tuple[int, int]
+    full_size: Size
     """Height and width of the sources."""
 
     @property
-    def size(self) -> tuple[int, int]:
+    def size(self) -> Size:
         """Height and width of the label map."""
         return len(self.rows.first), len(self.columns.first)
 
@@ -93,7 +90,7 @@ class Tiling(NamedTuple):
 
 
 @lru_cache(maxsize=16)
-def tiling(full_size: tuple[int, int], size: tuple[int, int], zoom: int) -> Tiling:
+def tiling(full_size: Size, size: Size, zoom: int) -> Tiling:
     """The tiles for scores that Interp enlarges by ``zoom`` to ``full_size``, resized from there to ``size``."""
     planned = plan(full_size, size)
     return Tiling(axis(planned.rows, full_size[0], zoom), axis(planned.columns, full_size[1], zoom), zoom, full_size)
@@ -126,5 +123,5 @@ def axis(taps: Taps, length: int, zoom: int) -> Axis:
     )
 
 
-def _ints(values: npt.NDArray[np.int64]) -> Ints:
+def _ints(values: Indices) -> Ints:
     return np.ascontiguousarray(values, np.int32)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 
+from ...arrays import Size
 from ..imresize import BELOW_HALF, Taps, plan
 
 
-def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: torch.Tensor) -> torch.Tensor:
+def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor) -> torch.Tensor:
     """The blob, float32 3xHxW, on the image's device.
 
     Args:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from ...arrays import Floats, Indices
 from .candidate import Candidate, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Tiling
 
@@ -115,7 +116,7 @@ def _label_block(
     return uncertain
 
 
-def _within(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def _within(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> Indices:
     """The whole numbers in any of the ranges [start, stop), each once, in order."""
     depth = np.zeros(int(stops.max()) + 1, np.int64)
     np.add.at(depth, starts, 1)
@@ -123,7 +124,7 @@ def _within(starts: npt.NDArray[Any], stops: npt.NDArray[Any]) -> npt.NDArray[np
     return depth.cumsum().nonzero()[0]
 
 
-def _interp(scores: torch.Tensor, places: npt.NDArray[np.int64], zoom: int, axis: int) -> torch.Tensor:
+def _interp(scores: torch.Tensor, places: Indices, zoom: int, axis: int) -> torch.Tensor:
     """Interp along one axis, at some places, with the operands in the order of the plain implementation."""
     phase = torch.from_numpy(((places % zoom) / zoom).astype(np.float32)).to(scores.device)
     phase = phase[:, None] if axis == 1 else phase
@@ -132,9 +133,7 @@ def _interp(scores: torch.Tensor, places: npt.NDArray[np.int64], zoom: int, axis
     return (1 - phase) * before + phase * after
 
 
-def _resample(
-    values: torch.Tensor, weights: npt.NDArray[np.float32], first: npt.NDArray[Any], axis: int
-) -> torch.Tensor:
+def _resample(values: torch.Tensor, weights: Floats, first: npt.NDArray[Any], axis: int) -> torch.Tensor:
     """The weighted sums of ``values`` from the places ``first`` on; weights: (taps, outputs)."""
     shape = (-1, 1) if axis == 1 else (-1,)
     factors = torch.from_numpy(weights).to(values.device)

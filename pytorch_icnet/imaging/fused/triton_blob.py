@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ...arrays import Size
 from ..imresize import plan
 from .lines import tap_rows
 
@@ -26,7 +27,7 @@ class ResizeTables(NamedTuple):
     rows_first: bool
 
 
-def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: torch.Tensor) -> torch.Tensor:
+def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor) -> torch.Tensor:
     """The blob, on the image's device; see :func:`.torch_blob.blob`. ``image`` is contiguous."""
     height, width = size
     planes = torch.empty((3, height, width), dtype=torch.float32, device=image.device)
@@ -51,7 +52,7 @@ def blob(image: torch.Tensor, size: tuple[int, int], order: list[int], table: to
 
 
 @lru_cache(maxsize=8)
-def _tables(source: tuple[int, int], size: tuple[int, int], device: torch.device) -> ResizeTables:
+def _tables(source: Size, size: Size, device: torch.device) -> ResizeTables:
     planned = plan(source, size)
     parts = [part for taps in (planned.rows, planned.columns) for part in tap_rows(taps)]
     rows, row_weights, columns, column_weights = (torch.from_numpy(part).to(device) for part in parts)

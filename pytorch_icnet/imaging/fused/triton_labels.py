@@ -10,6 +10,7 @@ import torch
 import triton
 import triton.language as tl
 
+from ...arrays import Size
 from . import torch_labels
 from .candidate import Candidate, may_list
 from .tiles import MARGIN, RELATIVE, Axis, Tiling, tiling
@@ -25,7 +26,7 @@ class TilingTables(NamedTuple):
     row_weights: torch.Tensor
     column_first: torch.Tensor
     column_weights: torch.Tensor
-    corners: tuple[int, int]
+    corners: Size
     """The most rows and columns of scores that a block of pixels depends on, as powers of two."""
 
 
@@ -90,7 +91,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
 
 
 @lru_cache(maxsize=8)
-def _tables(full_size: tuple[int, int], size: tuple[int, int], zoom: int, device: torch.device) -> TilingTables:
+def _tables(full_size: Size, size: Size, zoom: int, device: torch.device) -> TilingTables:
     rows, columns, _, _ = tiling(full_size, size, zoom)
     tensors = (_two_taps(axis, device) for axis in (rows, columns))
     (row_first, row_weights), (column_first, column_weights) = tensors
