@@ -9,8 +9,7 @@ from prototxt import Params
 from prototxt.params import default_params
 
 from . import reference, registry
-from .layers.inputs import INPUT_TYPES
-from .registry import Count, LayerType
+from .registry import INPUT_TYPES, Count, LayerType
 
 #: Types whose output was compared with that of the original Caffe; a test checks that the references have them all.
 COMPARED_WITH_CAFFE = frozenset(

@@ -15,8 +15,8 @@ from icnet_common.errors import InputError
 from prototxt import Layer, Net
 
 from .blobs import Shape
-from .layers.inputs import INPUT_TYPES
 from .names import unique_names
+from .registry import INPUT_TYPES
 from .wiring import WiredLayer, Wiring
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from torch import nn
 
 from prototxt import Layer
+from prototxt.read import DATA_TYPES
 
 from .errors import LayerError
 
 Translator = Callable[..., nn.Module]
 Count = int | tuple[int, int | None] | None
+INPUT_TYPES = DATA_TYPES | {"Input"}
+"""Types without bottoms whose tops are ``forward``'s arguments. DummyData is not one: its values are in the text."""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,8 @@ from prototxt import Layer, Net
 from . import registry
 from .blobs import Blobs, Shape, check_count, fits
 from .errors import LayerError, NetError, UnsupportedLayersError
-from .layers.inputs import INPUT_TYPES
 from .names import unique_names
-from .registry import LayerType
+from .registry import INPUT_TYPES, LayerType
 
 BlobsOf = Callable[[Layer], Blobs]
 

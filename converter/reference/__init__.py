@@ -7,14 +7,12 @@ of Caffe's layer, so that the two can check each other.
 from . import activation as activation  # each of these registers its formulas
 from . import convolution as convolution
 from . import detection as detection
-from . import elementwise as elementwise
 from . import interp as interp
 from . import loss as loss
 from . import normalization as normalization
 from . import pooling as pooling
 from . import recurrent as recurrent
 from . import reshaping as reshaping
-from .forward import forward
-from .registry import NoReferenceError, formula, reference, types
+from .registry import NoReferenceError, formula, forward, reference, types
 
 __all__ = ["NoReferenceError", "formula", "forward", "reference", "types"]

@@ -1,7 +1,8 @@
-"""Functions of each value by itself, and Softmax."""
+"""Functions of each value by itself, Softmax, and what combines bottoms value by value: Eltwise, Axpy."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -101,3 +102,23 @@ def softmax_of(x: Array, axis: int) -> Array:
     exponentials = np.exp(x - x.max(axis=axis, keepdims=True))
     quotient: Array = exponentials / exponentials.sum(axis=axis, keepdims=True)
     return quotient
+
+
+@formula("Eltwise")
+def eltwise(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
+    """Product, sum with a coefficient per bottom, or maximum (``eltwise_layer.cpp``)."""
+    operation = layer.params.operation
+    if operation == "PROD":
+        return [functools.reduce(np.multiply, bottoms)]
+    if operation == "MAX":
+        return [functools.reduce(np.maximum, bottoms)]
+    coefficients = layer.params.coeff or (1.0,) * len(bottoms)
+    products = [c * x for c, x in zip(coefficients, bottoms, strict=True)]
+    return [functools.reduce(np.add, products)]
+
+
+@formula("Axpy")
+def axpy(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
+    """a x + y, with one a per image and channel; the bottoms are a, x, y (SENet's ``axpy_layer.cpp``)."""
+    a, x, y = bottoms
+    return [a.reshape(*x.shape[:2], *[1] * (x.ndim - 2)) * x + y]

@@ -10,7 +10,7 @@ from torch import nn
 
 from converter import register, registry
 from converter.catalogue import COMPARED_WITH_CAFFE, catalogue, catalogue_text
-from converter.layers.inputs import INPUT_TYPES
+from converter.registry import INPUT_TYPES
 from prototxt import read_net
 
 from ..golden import DATA, SHARED, shared

@@ -7,9 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from ...layers.activation import Factor
+from ...layers.activation import AbsVal, Factor
 from ...layers.elementwise import Eltwise
-from ...layers.pointwise import AbsVal
 from ...layers.selecting import Concat, Split
 from .constructors import number
 from .layout import Expression, InfixChain, call, list_of, tuple_of
