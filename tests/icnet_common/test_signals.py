@@ -45,6 +45,7 @@ def test_further_signals_do_not_interrupt_the_closing(number: signal.Signals, er
 
 
 def test_ctrl_c_is_left_alone_unless_asked_for() -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which is not there where tests run in the background
     with pytest.raises(KeyboardInterrupt), GracefulShutdown("ended") as shutdown:
         signal.raise_signal(signal.SIGINT)
     assert not shutdown.requested
