@@ -3,11 +3,10 @@
 from icnet_common.errors import InputError, PrototxtError, WeightsError
 
 from .blobs import LegacyBlob
-from .mean import read_mean, write_mean
 from .net import Layer, Net, Params
 from .nets import bundled_net
 from .read import read_net
-from .weights import read_weights
+from .weights import read_mean, read_weights, write_mean
 from .write import net_text, write_net, write_weights
 
 __all__ = [

@@ -12,7 +12,6 @@ from .wire import FIXED32, FIXED64, LENGTH, VARINT, WireError, WireReader
 
 MAX_AXES = 32  # Caffe's kMaxBlobAxes
 
-
 _DATA, _DIFF, _SHAPE, _DOUBLE_DATA, _DOUBLE_DIFF = 5, 6, 7, 8, 9
 _LEGACY_DIMS = (1, 2, 3, 4)  # num, channels, height, width
 _DIM = 1

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from . import schema
 from .blobs import read_blob, read_parts
-from .upgrade import fold_padding
-from .upgrade_tables import TYPE_OF_V0
+from .upgrade import TYPE_OF_V0, fold_padding
 from .wire import LENGTH, WireError, WireReader
 
 _NET_LAYERS, _NET_INPUT, _NET_LAYER = 2, 3, 100
@@ -46,7 +45,7 @@ class _Source:
 
 
 def read_layers(data: memoryview) -> tuple[int, Iterator[tuple[str, list[NDArray[Any]]]]]:
-    """WireReader a binary net.
+    """Walk a binary net.
 
     Returns:
         How many layers it has, and name and blobs of each.
@@ -66,7 +65,11 @@ def read_layers(data: memoryview) -> tuple[int, Iterator[tuple[str, list[NDArray
             sources.append(_v1(walk, start, end))
         elif number == _NET_INPUT:
             inputs.append(_text(data, (start, end)))
-    _check_generations(data, sources, inputs)
+    generations = {source.v0 for source in sources}
+    if len(generations) > 1:
+        raise WireError(sources[-1].start, "the file mixes generations of layers (V0, V1, V2), which Caffe refuses")
+    if generations == {True}:
+        _check_v0(data, sources, inputs)
     return len(sources), (_blobs_of(walk, data, source) for source in sources)
 
 
@@ -106,14 +109,6 @@ def _v1(walk: WireReader, start: int, end: int) -> _Source:
     for blob in source.blobs:
         read_parts(walk, *blob, 2)  # the upgrade drops them, but damage in them is damage of the file
     return v0
-
-
-def _check_generations(data: memoryview, sources: list[_Source], inputs: list[str]) -> None:
-    generations = {source.v0 for source in sources}
-    if len(generations) > 1:
-        raise WireError(sources[-1].start, "the file mixes generations of layers (V0, V1, V2), which Caffe refuses")
-    if generations == {True}:
-        _check_v0(data, sources, inputs)
 
 
 def _check_v0(data: memoryview, sources: list[_Source], inputs: list[str]) -> None:

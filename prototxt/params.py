@@ -72,23 +72,18 @@ def layer_of(message: Any, line: int | None, source: str) -> Layer:
     where = f"{source}:{line}: layer {message.name!r}"
     if len(message.propagate_down) not in (0, len(message.bottom)):
         raise PrototxtError(f"{where}: {len(message.propagate_down)} propagate_down for {len(message.bottom)} bottoms")
-    return Layer(
-        name=message.name,
-        type=message.type,
-        bottoms=tuple(message.bottom),
-        tops=tuple(message.top),
-        params=params_of(message),
-        line=line,
-        param_specs=tuple(_params(spec) for spec in message.param),
-        loss_weights=tuple(message.loss_weight),
-        blobs=tuple(_blob(blob, where) for blob in message.blobs),
-    )
+    blobs = tuple(_blob(blob, where) for blob in message.blobs)
+    specs = tuple(map(_params, message.param))
+    names = (message.name, message.type, tuple(message.bottom), tuple(message.top))
+    return Layer(*names, params_of(message), line, specs, tuple(message.loss_weight), blobs)
 
 
 def params_of(layer: Any) -> Params:
     """The parameters of a ``LayerParameter`` message: its type's own, and others that are set."""
     set_messages = {
-        field.name: value for field, value in layer.ListFields() if field.name.endswith("_param") and _single(field)
+        field.name: value
+        for field, value in layer.ListFields()
+        if field.name.endswith("_param") and field.message_type is not None and not is_repeated(field)
     }
     own = own_field(layer.type, list(set_messages))
     others = {name: _params(value) for name, value in set_messages.items() if name != own}
@@ -112,10 +107,6 @@ def own_field(type_name: str, set_fields: list[str]) -> str | None:
         return next((name for name in candidates if name in set_fields), candidates[0] if candidates else None)
     own = [name for name in set_fields if name not in ("transform_param", "loss_param")]
     return own[0] if len(own) == 1 else None
-
-
-def _single(field: Any) -> bool:
-    return field.message_type is not None and not is_repeated(field)
 
 
 def is_repeated(field: Any) -> bool:
@@ -152,17 +143,12 @@ def _default(field: Any) -> Any:
 
 
 def _value(field: Any, value: Any) -> Any:
-    if is_repeated(field):
-        return tuple(_single_value(field, item) for item in value)
-    return _single_value(field, value)
+    def single(item: Any) -> Any:
+        if field.message_type is not None:
+            return _params(item)
+        return item if field.enum_type is None else field.enum_type.values_by_number[item].name
 
-
-def _single_value(field: Any, value: Any) -> Any:
-    if field.message_type is not None:
-        return _params(value)
-    if field.enum_type is not None:
-        return field.enum_type.values_by_number[value].name
-    return value
+    return tuple(map(single, value)) if is_repeated(field) else single(value)
 
 
 def _blob(blob: Any, where: str) -> NDArray[Any]:

@@ -14,22 +14,13 @@ from icnet_common.untrusted import read_untrusted
 from . import text
 from .net import Layer, Net
 from .params import layer_of
-from .rules import PHASES, takes_part
 from .upgrade import upgraded
+
+PHASES = {"TRAIN": 0, "TEST": 1}
 
 #: Layers whose tops come from files or memory that a converted net does not have, so they are fed like inputs.
 DATA_TYPES = frozenset(
-    (
-        "AnnotatedData",
-        "Data",
-        "DenseImageData",
-        "HDF5Data",
-        "ImageData",
-        "ImageSegData",
-        "MemoryData",
-        "VideoData",
-        "WindowData",
-    )
+    "AnnotatedData Data DenseImageData HDF5Data ImageData ImageSegData MemoryData VideoData WindowData".split()  # noqa: SIM905
 )
 
 
@@ -90,3 +81,26 @@ def _top_shapes(layer: Layer) -> list[tuple[int, ...]]:
         sizes = (params.batch_size, params.channels, params.height, params.width)
         return [sizes, sizes[:1]][:count] + [()] * (count - 2)
     return [()] * count
+
+
+def takes_part(layer: Any, phase: int, level: int, stages: frozenset[str], where: str) -> bool:
+    """Whether ``layer`` (a ``LayerParameter`` or ``V1LayerParameter``) is in the net in this state.
+
+    Raises:
+        PrototxtError: the layer has both include and exclude rules.
+    """
+    if layer.include and layer.exclude:
+        raise PrototxtError(f"{where}: a layer has either include rules or exclude rules, not both")
+    if layer.include:
+        return any(_meets(rule, phase, level, stages) for rule in layer.include)
+    return not any(_meets(rule, phase, level, stages) for rule in layer.exclude)
+
+
+def _meets(rule: Any, phase: int, level: int, stages: frozenset[str]) -> bool:
+    return (
+        (not rule.HasField("phase") or rule.phase == phase)
+        and (not rule.HasField("min_level") or level >= rule.min_level)
+        and (not rule.HasField("max_level") or level <= rule.max_level)
+        and stages.issuperset(rule.stage)
+        and stages.isdisjoint(rule.not_stage)
+    )

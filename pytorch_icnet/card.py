@@ -12,8 +12,7 @@ from icnet_common.errors import InputError
 from .arrays import Size
 from .imaging.normalization import Normalization
 from .pyramid import Pyramid
-from .weights.known import KnownWeights, lookup
-from .weights.provenance import Provenance
+from .weights.known import KnownWeights, Provenance, lookup
 
 QUARTER = 4
 """The stride of scores that come from ``quarter_scores`` and that Caffe's Interp enlarges by 4."""

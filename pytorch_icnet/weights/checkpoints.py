@@ -28,7 +28,7 @@ from ..variants import semseg
 from ..variants.closest import describe_mismatch
 from . import torch_files
 from .caffe import state_of, translate_icnet
-from .provenance import Provenance
+from .known import Provenance
 
 __all__ = ["ICNET", "Checkpoint", "Provenance", "icnet", "kind_of", "load", "read_checkpoint", "write_checkpoint"]
 

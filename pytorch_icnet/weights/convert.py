@@ -25,8 +25,7 @@ from ..variants import NAMES
 from ..variants.semseg import SemSegICNet, to_icnet
 from .caffe import MERGED_NET, UNMERGED_NET, fitting_net, pyramid_of, resized_net, state_of
 from .checkpoints import ICNET, Checkpoint, kind_of, read_checkpoint, write_checkpoint
-from .known import by_file, by_md5
-from .provenance import Provenance
+from .known import Provenance, by_file, by_md5
 from .verify import CHECKED_SIZE, verify
 
 FORMATS = ("safetensors", "pth")

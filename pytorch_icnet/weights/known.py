@@ -1,4 +1,4 @@
-"""Known weights, those of ICNet's authors, its variants and the demo, and the figures that belong to them.
+"""Where weights come from: those of ICNet's authors, its variants and the demo, and the figures that belong to them.
 
 The originals' files, md5 sums and figures: the README and ``model/README`` of the original repository (hszhao/ICNet)
 and the paper (ECCV 2018). The variants': ``configs/icnet/README.md`` of open-mmlab/mmsegmentation 0.30.0, and the
@@ -8,8 +8,14 @@ in this project. The demo's are its own: ``demo/icnet_demo.caffemodel``, trained
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icnet_common.files import digests
 
 MEAN_RGB = (123.68, 116.779, 103.939)
 """Subtracted from each channel (red, green, blue; 0 to 255) before the net."""
@@ -68,45 +74,17 @@ class KnownWeights:
         return {key: value for key, value in published.items() if value is not None}
 
 
-_README = "README of hszhao/ICNet"
+def _icnet(name: str, md5: str, split: str, mean_iou: float, pixel_accuracy: float | None) -> KnownWeights:
+    file, net = f"icnet_cityscapes_{name}.caffemodel", "icnet_cityscapes"
+    net += "_bnnomerge" * name.endswith("_bnnomerge")
+    return KnownWeights(file, md5, net, split, mean_iou, pixel_accuracy, "README of hszhao/ICNet")
+
 
 KNOWN_WEIGHTS: tuple[KnownWeights, ...] = (
-    KnownWeights(
-        "icnet_cityscapes_train_30k.caffemodel",
-        "c7038630c4b6c869afaaadd811bdb539",
-        "icnet_cityscapes",
-        "val",
-        67.7,
-        94.5,
-        _README,
-    ),
-    KnownWeights(
-        "icnet_cityscapes_train_30k_bnnomerge.caffemodel",
-        "6da59a72a254862106420983a7723624",
-        "icnet_cityscapes_bnnomerge",
-        "val",
-        67.7,
-        94.5,
-        _README,
-    ),
-    KnownWeights(
-        "icnet_cityscapes_trainval_90k.caffemodel",
-        "4f4dd9eecd465dd8de7e4cf88ba5d5d5",
-        "icnet_cityscapes",
-        "test",
-        69.5,
-        None,
-        _README,
-    ),
-    KnownWeights(
-        "icnet_cityscapes_trainval_90k_bnnomerge.caffemodel",
-        "ba3cf6e24beb07068dacc901a9c7f28b",
-        "icnet_cityscapes_bnnomerge",
-        "test",
-        69.5,
-        None,
-        _README,
-    ),
+    _icnet("train_30k", "c7038630c4b6c869afaaadd811bdb539", "val", 67.7, 94.5),
+    _icnet("train_30k_bnnomerge", "6da59a72a254862106420983a7723624", "val", 67.7, 94.5),
+    _icnet("trainval_90k", "4f4dd9eecd465dd8de7e4cf88ba5d5d5", "test", 69.5, None),
+    _icnet("trainval_90k_bnnomerge", "ba3cf6e24beb07068dacc901a9c7f28b", "test", 69.5, None),
     KnownWeights(
         "icnet_demo.caffemodel",
         "6bb147c4dce252f331b0f4f7e0e8ace6",
@@ -125,39 +103,15 @@ KNOWN_WEIGHTS: tuple[KnownWeights, ...] = (
 def _mmseg(
     depth: int, name: str, mean_iou: float, multi_scale: float, fps: float | None = None, memory: float | None = None
 ) -> KnownWeights:
-    return KnownWeights(
-        f"icnet_r{depth}-d8_{name}.pth",
-        "",
-        f"mmseg-r{depth}",
-        "val",
-        mean_iou,
-        None,
-        "configs/icnet/README.md of mmsegmentation 0.30.0",
-        input_size=(1024, 2048),
-        pixels="imagenet",
-        protocol="mmseg",
-        multi_scale_mean_iou=multi_scale,
-        fps=fps,
-        device=None if fps is None else "V100",
-        training_gb=memory,
-    )
+    source = "configs/icnet/README.md of mmsegmentation 0.30.0"
+    published = ("", f"mmseg-r{depth}", "val", mean_iou, None, source, 19, (1024, 2048), "imagenet", "mmseg")
+    device = None if fps is None else "V100"
+    return KnownWeights(f"icnet_r{depth}-d8_{name}.pth", *published, multi_scale, fps, device, memory)
 
 
 def _liminn(name: str, mean_iou: float, source: str) -> KnownWeights:
-    return KnownWeights(
-        f"icnet_resnet50_{name}_best_model.pth",
-        "",
-        "liminn",
-        "val",
-        mean_iou,
-        None,
-        source,
-        input_size=(1024, 2048),
-        pixels="torchvision",
-        protocol="liminn",
-        fps=52.6,
-        device="GTX 1080 Ti",
-    )
+    published = ("", "liminn", "val", mean_iou, None, source, 19, (1024, 2048), "torchvision", "liminn")
+    return KnownWeights(f"icnet_resnet50_{name}_best_model.pth", *published, fps=52.6, device="GTX 1080 Ti")
 
 
 VARIANTS: tuple[KnownWeights, ...] = (
@@ -220,3 +174,44 @@ def _claims(name: str) -> tuple[str | None, ...] | None:
     """Depth, whether the beginning was trained, and iterations in a name of mmsegmentation's."""
     found = _MMSEG.match(name)
     return None if found is None else (found["depth"], found["pre"], found["old"] or found["new"])
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """A file of weights and its sums.
+
+    Attributes:
+        file: name of the original file, without folders.
+        md5, sha256: of the original file, hexadecimal.
+        known: name of the published file with this md5, or None.
+    """
+
+    file: str
+    md5: str
+    sha256: str
+    known: str | None
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Provenance:
+        """Read a file once and take its sums."""
+        md5, sha256 = digests(path, "md5", "sha256")
+        known = by_md5(md5)
+        return cls(Path(path).name, md5, sha256, known.file if known else None)
+
+    @classmethod
+    def from_data(cls, data: Any) -> Provenance:
+        """What :meth:`as_data` gave.
+
+        Raises:
+            ValueError: anything else.
+        """
+        keys = ("file", "md5", "sha256", "known")
+        if not isinstance(data, dict) or {*data} != {*keys}:
+            raise ValueError(f"a provenance has {', '.join(keys)}")
+        if not all(isinstance(data[key], str) or (key == "known" and data[key] is None) for key in keys):
+            raise ValueError("a provenance holds texts")
+        return cls(**data)
+
+    def as_data(self) -> dict[str, str | None]:
+        """For JSON."""
+        return dataclasses.asdict(self)

@@ -27,7 +27,7 @@ from pytorch_icnet.imaging.images import read_image, read_label_map, write_label
 from pytorch_icnet.outputs import Drawing, Outputs
 from pytorch_icnet.pipeline import Pipeline, Threads, one_thread_each
 from pytorch_icnet.predictor import Predictor
-from pytorch_icnet.weights.provenance import Provenance
+from pytorch_icnet.weights.known import Provenance
 
 from ..nets import seeded
 

@@ -16,8 +16,7 @@ from evaluation.timing.cli import main
 from pytorch_icnet import ICNet
 from pytorch_icnet.card import ModelCard
 from pytorch_icnet.variants.mmseg import MMSegICNet
-from pytorch_icnet.weights.known import KNOWN_WEIGHTS
-from pytorch_icnet.weights.provenance import Provenance
+from pytorch_icnet.weights.known import KNOWN_WEIGHTS, Provenance
 from training import memory
 from training.recipes.recipe import Recipe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from prototxt import Net, PrototxtError, read_net
-from prototxt.upgrade_tables import TYPE_OF_V0, TYPE_OF_V1, V0_FIELDS
+from prototxt.upgrade import TYPE_OF_V0, TYPE_OF_V1, V0_FIELDS
 
 INPUT = 'input: "data" input_dim: 1 input_dim: 3 input_dim: 8 input_dim: 8\n'
 
