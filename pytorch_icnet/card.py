@@ -51,20 +51,16 @@ class InputSizes:
         """Raise InputError, naming the nearest sizes that are taken, unless this one is."""
         rows, columns = self.nearest(height), self.nearest(width)
         if (rows, columns) != ((height,), (width,)):
+            remainders = " to ".join(f"{self.step}k+{end}" for end in dict.fromkeys((self.low, self.high)))
             raise InputError(
                 f"{self.network} cannot take an input of {height}x{width}: height and width must be "
-                f"{self._remainders}; the nearest legal heights are {_listed(rows)}, widths {_listed(columns)}"
+                f"{remainders}; the nearest legal heights are {_listed(rows)}, widths {_listed(columns)}"
             )
         if height < self.smallest[0] or width < self.smallest[1]:
             raise InputError(
                 f"{self.network} cannot take an input of {height}x{width}: "
                 f"expected at least {self.smallest[0]}x{self.smallest[1]}"
             )
-
-    @property
-    def _remainders(self) -> str:
-        ends = dict.fromkeys((self.low, self.high))
-        return " to ".join(f"{self.step}k+{end}" for end in ends)
 
 
 @dataclass(frozen=True)

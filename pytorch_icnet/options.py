@@ -18,11 +18,7 @@ backend = click.option(
 )
 threads = click.option("--threads", type=click.IntRange(1), help="Of the processor.  [default: torch's choice]")
 input_size = click.option(
-    "--input-size",
-    type=click.IntRange(1),
-    nargs=2,
-    metavar="H W",
-    help="Default: the weights' own.",
+    "--input-size", type=click.IntRange(1), nargs=2, metavar="H W", help="Default: the weights' own."
 )
 pixels = click.option(
     "--pixels",

@@ -10,10 +10,10 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from operator import methodcaller
 from typing import Generic, TypeVar
 
@@ -58,7 +58,7 @@ class Threads:
     """How many images each stage works on at once.
 
     Attributes:
-        prepare, forward, finish: the stages of an :class:`ImageTask`.
+        prepare, forward, finish: the stages of an :class:`ImageTask`, in their order.
     """
 
     prepare: int
@@ -101,12 +101,7 @@ class Pipeline(Generic[Task]):
 
     def __init__(self, threads: Threads) -> None:
         self.threads = threads
-        stages: Sequence[tuple[Callable[[Task], None], int]] = (
-            (methodcaller("prepare"), threads.prepare),
-            (methodcaller("forward"), threads.forward),
-            (methodcaller("finish"), threads.finish),
-        )
-        self._stages = [(stage, ThreadPoolExecutor(count)) for stage, count in stages]
+        self._stages = [(methodcaller(name), ThreadPoolExecutor(count)) for name, count in asdict(threads).items()]
         self._stopped = False
         self._failed: float = math.inf
         """The place of the first task of :meth:`map` that failed."""

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -275,25 +276,15 @@ class Predictor:
         }
 
     def _build(self, size: Size) -> Engine:
-        names = REPEATABLE if self.repeatable else QUICK if self.native else ()
-        if self.backend != "auto" or not names:
-            return self._engine(size, self.backend)
+        names: Sequence[str] = (self.backend,)
+        if self.backend == "auto" and (self.repeatable or self.native):
+            names = REPEATABLE if self.repeatable else QUICK
+        options: dict[str, Any] = {"rewrite": self.rewrite, "threads": self.threads, "cache_dir": self._cache_dir}
+        build = partial(engine, self.module, self.device, self.precision, size, **options)
         for name in names[:-1] if self.device.type == "cpu" else ():
             with suppress(Unavailable):
-                return self._engine(size, name)
-        return self._engine(size, names[-1])
-
-    def _engine(self, size: Size, backend: str) -> Engine:
-        return engine(
-            self.module,
-            self.device,
-            self.precision,
-            size,
-            backend=backend,
-            rewrite=self.rewrite,
-            threads=self.threads,
-            cache_dir=self._cache_dir,
-        )
+                return build(backend=name)
+        return build(backend=names[-1])
 
     def _logits(self, view: ModelInput, blob: torch.Tensor) -> Logits:
         ready = self.engine(view.size)

@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from fastapi.testclient import TestClient
 
 from converter import registry
 from converter.cli import main as icnet_convert
 from evaluation.cli import main as icnet_eval
-from pytorch_icnet.imaging.images import read_image
+from pytorch_icnet.imaging.images import decode_image, read_image
 from pytorch_icnet.pipeline import Pipeline
+from pytorch_icnet.predict import Predictor
 from pytorch_icnet.predict.cli import main as icnet_predict
+from pytorch_icnet.serve.app import create_app
+from pytorch_icnet.serve.worker import Worker
+from pytorch_icnet.supervisely.modes import DeployedModel
 
 from .nets import seeded, write_caffemodel
 
@@ -80,6 +85,21 @@ def test_a_predicted_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert CliRunner().invoke(icnet_predict, arguments).exit_code == 0
     assert chains == [["main", "predict", "run", "map"]]
     assert len(reads) == 1 and len(reads[0]) <= MOST
+
+
+def test_a_request(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first request is the server's own, by which the network runs once."""
+    chains, requests, decoded = submitted(monkeypatch), list[list[str]](), list[list[str]]()
+    monkeypatch.setattr(Worker, "submit", noting(Worker.submit, requests))
+    monkeypatch.setattr("pytorch_icnet.serve.worker.decode_image", noting(decode_image, decoded))
+    predictor = Predictor(folder / "w.pth", backend="eager", input_size=(33, 65))
+    with TestClient(create_app(DeployedModel.of(predictor))) as client:
+        data = (folder / "a.png").read_bytes()
+        assert client.post("/predict", content=data, headers={"Content-Type": "image/png"}).status_code == 200
+    assert requests == [["_warm_up"], ["__call__", "predict", "_answer"]]
+    assert chains == [["_run"]] * 2
+    assert decoded == [["_run", "prepare", "prepare"]] * 2
+    assert all(len(chain) <= MOST for chain in (*requests, *chains, *decoded))
 
 
 def test_a_converted_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

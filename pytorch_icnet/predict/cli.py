@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path, PurePath
+from types import SimpleNamespace
 from typing import Any
 
 import click
@@ -39,9 +39,7 @@ _FOR_PROJECTS = ("inputs", "supervisely", "weights", "output", "device", "precis
 _ENDED = "ended from outside; what is finished is kept, and videos can be played as far as they got"
 
 
-def _kinds(ctx: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...] | None:
-    if value is None:
-        return None
+def _kinds(value: str) -> tuple[str, ...]:
     kinds = [kind.strip().replace("color", "colour").replace("_", "-") for kind in value.split(",")]
     for kind in kinds:
         if kind not in KINDS:
@@ -58,9 +56,7 @@ def _region(ctx: click.Context, option: click.Parameter, value: tuple[str, ...] 
         raise click.BadParameter(str(error)) from error
 
 
-def _rate(ctx: click.Context, option: click.Parameter, value: str | None) -> Fraction | None:
-    if value is None:
-        return None
+def _rate(value: str) -> Fraction:
     try:
         rate = Fraction(value)
     except (ValueError, ZeroDivisionError):
@@ -68,39 +64,6 @@ def _rate(ctx: click.Context, option: click.Parameter, value: str | None) -> Fra
     if not Fraction(1, 1000) <= rate <= 1000 or rate.denominator > 1001:
         raise click.BadParameter(f"{value!r}; expected frames per second, 0.001 to 1000, such as 25 or 30000/1001")
     return rate
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options; the help says what they mean."""
-
-    inputs: tuple[str, ...]
-    supervisely: Path | None
-    camera: int | None
-    list_file: str | None
-    data_root: Path | None
-    weights: Path
-    output: Path
-    save: tuple[str, ...] | None
-    probabilities: str | None
-    float16: bool
-    alpha: float
-    native: bool
-    input_size: tuple[int, int] | None
-    pixels: str | None
-    sliding_window: tuple[int, int] | None
-    overlap: float | None
-    roi: CropRegion | None
-    as_video: Fraction | None
-    classes: Path | None
-    device: str
-    precision: str
-    backend: str
-    threads: int | None
-    limit: int | None
-    skip_broken: bool
-    stored_orientation: bool
-    json_file: Path | None
 
 
 @console.command("icnet-predict")
@@ -120,7 +83,7 @@ class Options:
 @click.option("--output", type=FOLDER, default="predictions", show_default=True, help="Where the results go.")
 @click.option(
     "--save",
-    callback=_kinds,
+    type=_kinds,
     metavar="KIND,...",
     help=f"Of {', '.join(KINDS)}.  [default: labels,colour,overlay; of videos colour,overlay]",
 )
@@ -156,7 +119,7 @@ class Options:
 )
 @click.option(
     "--as-video",
-    callback=_rate,
+    type=_rate,
     metavar="RATE",
     help="The images of each folder are the frames of a video, so many per second (25, 30000/1001).",
 )
@@ -175,7 +138,7 @@ def main(**given: Any) -> None:
     Results lie below --output in a folder for each kind and are called after their source: labels/NAME.png,
     overlay/NAME.mp4.
     """
-    options = Options(**given)
+    options = SimpleNamespace(**given)
     if options.supervisely is not None:
         _apply_to_project(options, options.supervisely)
         return
@@ -185,7 +148,6 @@ def main(**given: Any) -> None:
     sources = _sources(options)
     if any(source.is_video for source in sources) and not pyav():
         logger.warning(WITHOUT_PYAV)
-    table = None if options.classes is None else read_table(options.classes)
     predictor = Predictor(
         options.weights,
         options.device,
@@ -195,7 +157,7 @@ def main(**given: Any) -> None:
         input_size=options.input_size,
         pixels=None if options.pixels is None else NORMALIZATIONS[options.pixels],
         threads=options.threads,
-        classes=table,
+        classes=None if options.classes is None else read_table(options.classes),
     )
     features = options.probabilities or (PROBABILITY_FILES[0] if "probabilities" in (options.save or ()) else None)
     drawing = Drawing(predictor.classes, options.alpha)
@@ -206,14 +168,7 @@ def main(**given: Any) -> None:
     summary = RunSummary(predictor, outputs, {place: SourceResult(source) for place, source in enumerate(sources)})
     try:
         with GracefulShutdown(_ENDED, interrupt=True):
-            predict(
-                sources,
-                method,
-                outputs,
-                summary,
-                limit=options.limit,
-                skip_broken=options.skip_broken,
-            )
+            predict(sources, method, outputs, summary, limit=options.limit, skip_broken=options.skip_broken)
     finally:
         if summary.frames or summary.complete:
             click.echo(summary.line())
@@ -223,7 +178,7 @@ def main(**given: Any) -> None:
         raise InputError("nothing could be predicted")
 
 
-def _apply_to_project(options: Options, config: Path) -> None:
+def _apply_to_project(options: SimpleNamespace, config: Path) -> None:
     """What ``python -m pytorch_icnet.supervisely`` does."""
     context = click.get_current_context()
     for parameter in context.command.params:
@@ -244,7 +199,7 @@ def _apply_to_project(options: Options, config: Path) -> None:
     click.echo(f"{options.output}: {count} images")
 
 
-def _sources(options: Options) -> list[FrameSource]:
+def _sources(options: SimpleNamespace) -> list[FrameSource]:
     upright = not options.stored_orientation
     sources: list[FrameSource] = []
     if options.camera is not None:
@@ -258,7 +213,7 @@ def _sources(options: Options) -> list[FrameSource]:
     return sources
 
 
-def _refuse_wrong_use(options: Options) -> None:
+def _refuse_wrong_use(options: SimpleNamespace) -> None:
     if options.weights.is_dir():
         raise click.UsageError(f"--weights {options.weights}: a folder; expected a file")
     if not options.inputs and options.camera is None and options.list_file is None:

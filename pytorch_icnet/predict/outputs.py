@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 
-from ..arrays import Bytes
+from ..arrays import Bytes, Size
 from ..outputs import Drawing, Outputs
 from .sources import FrameSource, SourceFrame
 from .video_files import VideoPicture, VideoWriter, create_video
@@ -78,12 +78,16 @@ class SourceOutputs:
 
 
 class Videos:
-    """Writes the pictures of one video after the other, frame by frame in order."""
+    """Writes the pictures of one video after the other, frame by frame in order.
+
+    A video has a temporary name until it is closed.
+    """
 
     def __init__(self, outputs: SourceOutputs) -> None:
         self._outputs = outputs
         self._source: FrameSource | None = None
-        self._open: list[_Video] = []
+        self._open: dict[str, tuple[Size, VideoWriter]] = {}
+        self._files = contextlib.ExitStack()
 
     def write(self, frame: SourceFrame, pictures: Mapping[str, Bytes]) -> None:
         """Add the pictures of a frame, by kind. Those of another source begin its videos, and end the last one's."""
@@ -92,38 +96,26 @@ class Videos:
             self._source = frame.source
         if not self._open:
             for kind, picture in pictures.items():
-                size = (picture.shape[0], picture.shape[1])
-                self._open.append(_Video(kind, self._outputs.video(kind, frame.source), frame, size))
-        for video in self._open:
-            image = pictures[video.kind]
-            if image.shape[:2] != video.size:
-                height, width = video.size
+                self._begin(kind, frame, (picture.shape[0], picture.shape[1]))
+        for kind, ((height, width), writer) in self._open.items():
+            image = pictures[kind]
+            if image.shape[:2] != (height, width):
                 raise InputError(
                     f"{frame.source.label}: frame {frame.number} is {image.shape[1]}x{image.shape[0]}, those before it "
                     f"{width}x{height}; a video has one size"
                 )
-            video.writer.write(VideoPicture(image, frame.time, frame.duration))
+            writer.write(VideoPicture(image, frame.time, frame.duration))
 
     def close(self) -> None:
         """Finish what is open: it can then be played, though the source may have gone on."""
-        self._source, videos, self._open = None, self._open, []
-        with contextlib.ExitStack() as stack:
-            for video in videos:
-                stack.callback(video.close)
-
-
-class _Video:
-    """A video that is being written, under a temporary name until it is closed."""
-
-    def __init__(self, kind: str, path: Path, first: SourceFrame, size: tuple[int, int]) -> None:
-        assert first.clip is not None
-        self.kind, self.size = kind, size
-        with contextlib.ExitStack() as stack:
-            temporary = stack.enter_context(atomic_write(path))
-            self.writer: VideoWriter = create_video(temporary, size, first.clip)
-            stack.callback(self.writer.close)
-            self._files = stack.pop_all()
-
-    def close(self) -> None:
-        """Finish it, and give it its name."""
+        self._source, self._open = None, {}
         self._files.close()
+
+    def _begin(self, kind: str, frame: SourceFrame, size: Size) -> None:
+        assert frame.clip is not None
+        with contextlib.ExitStack() as stack:
+            temporary = stack.enter_context(atomic_write(self._outputs.video(kind, frame.source)))
+            writer = create_video(temporary, size, frame.clip)
+            stack.callback(writer.close)
+            self._open[kind] = (size, writer)
+            self._files.callback(stack.pop_all().close)  # each alone: one that fails does not spoil the others

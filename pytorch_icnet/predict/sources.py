@@ -17,8 +17,7 @@ from icnet_common.errors import InputError
 
 from ..arrays import Bytes
 from ..imaging.images import read_image
-from .clip import ClipTiming
-from .video_files import VideoPicture, capture, open_video
+from .video_files import ClipTiming, VideoPicture, capture, open_video
 
 IMAGES = (".png", ".jpg", ".jpeg")
 VIDEOS = (

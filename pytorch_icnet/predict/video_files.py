@@ -1,13 +1,16 @@
-"""Reading and writing video files: with PyAV, the extra ``video``, or with OpenCV where that is missing.
+"""Video files, read and written, and the exact times of their frames.
 
+PyAV does it, the extra ``video``, or OpenCV where that is missing.
 OpenCV knows neither time stamps nor exact frame rates, and writes MPEG-4 instead of H.264.
 """
 
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
@@ -19,7 +22,6 @@ import numpy as np
 from icnet_common.errors import InputError
 
 from ..arrays import Bytes, Size
-from .clip import ClipTiming, Clock
 
 MAX_PIXELS = 1 << 26
 """Of a frame; videos with larger ones are refused. 8K has 33 million."""
@@ -36,10 +38,61 @@ QUALITY = "18"
 HD = 720
 """Rows from which on videos that do not say how they code colours mean ITU-R BT.709, otherwise BT.601."""
 
+COARSE = Fraction(1, 1000)
+"""Containers such as Matroska keep whole milliseconds, which most frame rates do not fall on."""
+
+_FINEST = 1 << 31
+"""Ticks per second that files can say."""
+
 WITHOUT_PYAV = (
     "PyAV is not installed, so videos are written by OpenCV, at a constant frame rate; "
     "pip install 'pytorch-icnet[video]' keeps their times"
 )
+
+
+@dataclass(frozen=True)
+class ClipTiming:
+    """What a video says of its times."""
+
+    rate: Fraction
+    """Frames per second; of one with a variable rate the nominal or mean rate."""
+    tick: Fraction
+    """Seconds, of which all of its times are multiples."""
+
+    @property
+    def grid(self) -> Fraction:
+        """Seconds, of which the times of the frames and the period of the rate are multiples."""
+        if self.tick < COARSE:
+            return self.tick
+        ticks = math.lcm(self.tick.denominator, (1 / self.rate).denominator)
+        return Fraction(1, ticks) if ticks < _FINEST else self.tick
+
+    def exact(self, time: Fraction) -> Fraction:
+        """The time that a coarsely rounded one stands for: a multiple of the period if one is within half a tick."""
+        nearest = round(time * self.rate) / self.rate
+        if self.tick >= COARSE and abs(nearest - time) <= self.tick / 2 and (nearest / self.grid).denominator == 1:
+            return nearest
+        return time
+
+
+class Clock:
+    """Gives each frame its time, from zero and strictly rising, whatever the file says."""
+
+    def __init__(self, clip: ClipTiming) -> None:
+        self._clip = clip
+        self._start: Fraction | None = None
+        self._last: Fraction | None = None
+
+    def time(self, stamp: Fraction | None) -> Fraction:
+        """The time in seconds of the next frame, whose time stamp, in seconds, is ``stamp``, or is missing."""
+        following = Fraction(0) if self._last is None else self._last + 1 / self._clip.rate
+        if self._start is None:
+            self._start = stamp
+        time = following if stamp is None or self._start is None else self._clip.exact(stamp - self._start)
+        if self._last is not None and time <= self._last:
+            time = following
+        self._last = time
+        return time
 
 
 class VideoPicture(NamedTuple):

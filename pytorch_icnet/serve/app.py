@@ -13,6 +13,7 @@ import numpy as np
 from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from icnet_common import console
 from icnet_common.config import parse_json
@@ -25,12 +26,9 @@ from ..supervisely.meta import Meta, meta_of
 from ..supervisely.modes import DeployedModel, Inference
 from . import openapi
 from .bodies import IMAGE, Body, BodyMemory
-from .docs import document
-from .guard import Guard
-from .metrics import MEDIA_TYPE, Metrics
+from .guard import Guard, Metrics
 from .settings import ServerSettings, pixels_for
-from .work import FORMS, JSON, NAME, PNG, AnnotationAnswer, Answer, LabelMapAnswer
-from .worker import Busy, Worker
+from .worker import FORMS, JSON, NAME, PNG, AnnotationAnswer, Answer, Busy, LabelMapAnswer, Worker
 
 FormName = Literal["labels", "colour", "overlay", "annotation"]
 
@@ -114,13 +112,13 @@ class Service:
         return JSONResponse({"status": "ready" if ready else "not ready"}, 200 if ready else 503)
 
     async def figures(self) -> Response:
-        return Response(self.metrics.text(), media_type=MEDIA_TYPE)
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     async def index(self) -> HTMLResponse:
         return HTMLResponse(self.page)
 
     async def documentation(self, request: Request) -> HTMLResponse:
-        return HTMLResponse(document(request.app.openapi()))
+        return HTMLResponse(openapi.document(request.app.openapi()))
 
     async def _warm_up(self) -> None:
         """Let the network run once, which may compile it, before it is said to be ready."""
@@ -184,7 +182,7 @@ def create_app(model: DeployedModel, settings: ServerSettings | None = None) -> 
     app.get("/", include_in_schema=False)(service.index)
     app.get("/docs", include_in_schema=False)(service.documentation)
     paths = frozenset(getattr(route, "path", "") for route in app.routes)
-    pages = (service.page, document({}))
+    pages = (service.page, openapi.document({}))
     app.add_middleware(Guard, settings=service.settings, metrics=service.metrics, pages=pages, paths=paths)
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,11 +26,12 @@ _HANG_UP = {"Connection": "close"}
 """With answers that are given before all of the request was read."""
 
 
+@dataclass
 class BodyMemory:
     """Bytes of the bodies of all requests that are on their way."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit, self.taken = limit, 0
+    limit: int
+    taken: int = 0
 
 
 class Body:

@@ -1,11 +1,18 @@
-"""What the OpenAPI description says of each path: keywords of the functions that add routes to an application."""
+"""What the OpenAPI description says of each path, and a page that shows it.
+
+The constants are keywords of the functions that add routes to an application.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
+from jinja2 import Environment
+
 from .bodies import IMAGE
-from .work import JSON, PNG
+from .worker import JSON, PNG
 
 _FILE = {"type": "string", "format": "binary"}
 _TEXT = {"type": "string", "description": "JSON"}
@@ -57,3 +64,12 @@ READY: dict[str, Any] = {
     "responses": {503: {"description": "Not yet."}},
 }
 METRICS: dict[str, Any] = {"summary": "Figures for Prometheus"}
+
+_PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+    resources.files(__package__).joinpath("docs.html").read_text("utf-8")
+)
+
+
+def document(description: Mapping[str, Any]) -> str:
+    """An HTML page of an OpenAPI description, without scripts of anybody else."""
+    return _PAGE.render(info=description.get("info", {}), paths=description.get("paths", {}))

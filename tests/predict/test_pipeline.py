@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from icnet_common.errors import InputError
 from pytorch_icnet.outputs import Drawing
 from pytorch_icnet.pipeline import Threads
-from pytorch_icnet.predict.clip import ClipTiming
 from pytorch_icnet.predict.job import FrameTask, Method, run
 from pytorch_icnet.predict.outputs import SourceOutputs
 from pytorch_icnet.predict.sources import SourceFrame, Video
+from pytorch_icnet.predict.video_files import ClipTiming
 
 from .clips import images, number_of, numbered
 

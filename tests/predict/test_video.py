@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from pytorch_icnet.imaging.draw import overlay
 from pytorch_icnet.imaging.images import read_label_map
 from pytorch_icnet.predict import Predictor, cli, video_files
-from pytorch_icnet.predict.clip import ClipTiming, Clock
+from pytorch_icnet.predict.video_files import ClipTiming, Clock
 
 from .clips import SIZE, images, number_of, numbered, times, write_clip
 

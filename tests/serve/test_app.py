@@ -17,8 +17,7 @@ from fastapi.testclient import TestClient
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.serve.app import create_app
 from pytorch_icnet.serve.settings import ServerSettings
-from pytorch_icnet.serve.work import Answer
-from pytorch_icnet.serve.worker import Busy, Worker
+from pytorch_icnet.serve.worker import Answer, Busy, Worker
 from pytorch_icnet.supervisely.modes import DeployedModel
 
 from ..nets import seeded
