@@ -19,7 +19,7 @@ from ..imaging.normalization import TORCHVISION
 from ..pyramid import BINS
 from . import resnet
 
-FAMILY = "liminn"
+FAMILY, NAME = "liminn", "liminn's ICNet"
 
 INPUT_SIZE = (1024, 2048)
 """Height and width of Cityscapes' images, which are fed as they are."""
@@ -51,7 +51,8 @@ class LiminnICNet(nn.Module):
         self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, TORCHVISION, FAMILY)
 
         self.pretrained = LiminnBackbone(depth)
-        self.conv_sub1 = nn.Sequential(ConvBNReLU(3, 32), ConvBNReLU(32, 32), ConvBNReLU(32, 64))
+        widths = ((3, 32), (32, 32), (32, 64))
+        self.conv_sub1 = nn.Sequential(*(resnet.convolution(*each, 3, stride=2, relu="relu") for each in widths))
         self.head = LiminnHead(num_classes, 512 * 4, 128 * 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | Outputs:
@@ -105,20 +106,6 @@ class LiminnBackbone(nn.Module):
     def late(self, x: torch.Tensor) -> torch.Tensor:
         """The features of ``layer4``, 2048 channels, from those of ``layer2``, of the same size."""
         y: torch.Tensor = self.layer4(self.layer3(x))
-        return y
-
-
-class ConvBNReLU(nn.Module):
-    """A 3x3 convolution that halves, batch normalisation, ReLU."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False)
-        self.bn = nn.BatchNorm2d(outputs)
-        self.relu = nn.ReLU(inplace=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y: torch.Tensor = self.relu(self.bn(self.conv(x)))
         return y
 
 

@@ -10,7 +10,6 @@ cascade, a 3x3 convolution in each head, and scores at 1/8 of the image.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Mapping
 
 import torch
@@ -18,20 +17,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from converter.state_dict import load_strict
-from icnet_common.errors import InputError, WeightsError
+from icnet_common.errors import WeightsError
 
-from ..card import ModelCard
+from ..card import InputSizes, ModelCard
 from ..imaging.normalization import IMAGENET
 from ..pyramid import BINS
-from .resnet import DEPTHS, WIDTHS, BasicBlock, Bottleneck, ResNet, depth_of
+from .resnet import DEPTHS, WIDTHS, BasicBlock, Bottleneck, ResNet, convolution, depth_of
 
-FAMILY = "mmseg"
+FAMILY, NAME = "mmseg", "mmsegmentation's ICNet"
 
 INPUT_SIZE = (1024, 2048)
 """Height and width of the images that the published speeds are for; any size from :data:`SMALLEST` on is taken."""
 
 SMALLEST = 14
 """Height and width from which every branch has a pixel."""
+
+_SIZES = InputSizes(smallest=(SMALLEST, SMALLEST), network="mmsegmentation's ICNet")
 
 HEADS = ("decode_head", "auxiliary_head.0", "auxiliary_head.1")
 
@@ -90,7 +91,7 @@ class MMSegICNet(nn.Module):
         return self.decode_head(high), self.auxiliary_head[1](middle), self.auxiliary_head[0](low)
 
     def _features(self, x: torch.Tensor) -> Features:
-        check_size(x.shape[-2], x.shape[-1])
+        _SIZES.check(x.shape[-2], x.shape[-1])
         features: Features = self.neck(self.backbone(x))
         return features
 
@@ -170,18 +171,6 @@ class MMSegHead(nn.Module):
         return scores
 
 
-def convolution(inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    """A convolution without bias, padded to keep the size, batch normalisation and ReLU, under mmcv's names."""
-    padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False),
-            bn=nn.BatchNorm2d(outputs),
-            activate=nn.ReLU(inplace=True),
-        )
-    )
-
-
 def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Bilinear, with pixels' centres at half, without antialiasing."""
     return F.interpolate(x, size, mode="bilinear", align_corners=False)
@@ -190,14 +179,6 @@ def resized(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 def halved(x: torch.Tensor) -> torch.Tensor:
     """At half the size, rounded down. Positions follow from the factor 0.5 and not from the sizes, as published."""
     return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
-
-
-def check_size(height: int, width: int) -> None:
-    """Raise InputError unless mmsegmentation's ICNet takes an image of this size."""
-    if height < SMALLEST or width < SMALLEST:
-        raise InputError(
-            f"mmsegmentation's ICNet cannot take an input of {height}x{width}: expected at least {SMALLEST}x{SMALLEST}"
-        )
 
 
 def initialize(model: MMSegICNet) -> None:

@@ -8,6 +8,7 @@ input's size, and its first block has half the dilation of the others ("contract
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -120,6 +121,20 @@ def stem(widths: Sequence[int]) -> nn.Sequential:
         convolution = nn.Conv2d(inputs, outputs, 3, 2 if place == 0 else 1, 1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int = 1, *, stride: int = 1, dilation: int = 1, relu: str = "activate"
+) -> nn.Sequential:
+    """A convolution without bias, padded to keep the size, batch normalisation and ReLU: ``conv``, ``bn``, ``relu``.
+
+    By default ``relu`` is mmcv's name.
+    """
+    padding = dilation * (kernel // 2)
+    layers = OrderedDict[str, nn.Module](
+        conv=nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False), bn=nn.BatchNorm2d(outputs)
+    )
+    return nn.Sequential(OrderedDict(layers, **{relu: nn.ReLU(inplace=True)}))
 
 
 def stages(depth: int, inputs: int) -> tuple[nn.Sequential, nn.Sequential, nn.Sequential, nn.Sequential]:

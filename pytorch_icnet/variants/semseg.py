@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +21,10 @@ from icnet_common.errors import InputError
 from ..card import QUARTER, InputSizes, ModelCard
 from ..icnet import INPUT_SIZE, ICNet
 from ..imaging.normalization import CAFFE
-from ..pyramid import BINS, REFERENCE_SIZE, Window, windows
+from ..pyramid import BINS, REFERENCE_SIZE, windows
 from .names import to_caffe, to_published
 
-FAMILY = "semseg"
+FAMILY, NAME = "semseg", "pytorch-semseg's or Supervisely's ICNet"
 
 SIZES = InputSizes(32, 1, 1, INPUT_SIZE, "pytorch-semseg's ICNet")
 """That eval mode takes."""
@@ -60,19 +61,19 @@ class SemSegICNet(nn.Module):
         self.caffe_faithful, self.published_mistakes = caffe_faithful, published_mistakes
         self.card = ModelCard(FAMILY, num_classes, INPUT_SIZE, CAFFE, FAMILY, SIZES, QUARTER)
 
-        self.convbnrelu1_1 = Unit("cbr_unit", 3, 32, 3, batch_norm, stride=2, relu=True)
-        self.convbnrelu1_2 = Unit("cbr_unit", 32, 32, 3, batch_norm, relu=True)
-        self.convbnrelu1_3 = Unit("cbr_unit", 32, 64, 3, batch_norm, relu=True)
-        self.res_block2 = Stage(3, 64, 32, 128, batch_norm)
-        self.res_block3_conv = Stage(1, 128, 64, 256, batch_norm, stride=2, early=caffe_faithful)
-        self.res_block3_identity = Stage(3, 256, 64, 256, batch_norm, project=False)
-        self.res_block4 = Stage(6, 256, 128, 512, batch_norm, dilation=2)
-        self.res_block5 = Stage(3, 512, 256, 1024, batch_norm, dilation=4)
+        self.convbnrelu1_1 = Unit(3, 32, 3, batch_norm, stride=2, relu=True)
+        self.convbnrelu1_2 = Unit(32, 32, 3, batch_norm, relu=True)
+        self.convbnrelu1_3 = Unit(32, 64, 3, batch_norm, relu=True)
+        self.res_block2 = Stage(3, 64, 32, 128, batch_norm, project=True)
+        self.res_block3_conv = Stage(1, 128, 64, 256, batch_norm, project=True, stride=2, early=caffe_faithful)
+        self.res_block3_identity = Stage(3, 256, 64, 256, batch_norm)
+        self.res_block4 = Stage(6, 256, 128, 512, batch_norm, project=True, dilation=2)
+        self.res_block5 = Stage(3, 512, 256, 1024, batch_norm, project=True, dilation=4)
         self.pyramid_pooling = PyramidSum(1024, batch_norm)
-        self.conv5_4_k1 = Unit("cbr_unit", 1024, 256, 1, batch_norm, relu=True)
-        self.convbnrelu1_sub1 = Unit("cbr_unit", 3, 32, 3, batch_norm, stride=2, relu=True)
-        self.convbnrelu2_sub1 = Unit("cbr_unit", 32, 32, 3, batch_norm, stride=2, relu=True)
-        self.convbnrelu3_sub1 = Unit("cbr_unit", 32, 64, 3, batch_norm, stride=2, relu=True)
+        self.conv5_4_k1 = Unit(1024, 256, 1, batch_norm, relu=True)
+        self.convbnrelu1_sub1 = Unit(3, 32, 3, batch_norm, stride=2, relu=True)
+        self.convbnrelu2_sub1 = Unit(32, 32, 3, batch_norm, stride=2, relu=True)
+        self.convbnrelu3_sub1 = Unit(32, 64, 3, batch_norm, stride=2, relu=True)
         self.classification = nn.Conv2d(128, num_classes, 1)
         self.cff_sub24 = SemSegFusion(num_classes, 256, 256, batch_norm)
         self.cff_sub12 = SemSegFusion(num_classes, 128, 64, batch_norm)
@@ -136,11 +137,13 @@ class SemSegICNet(nn.Module):
 
 
 class Unit(nn.Module):
-    """A convolution with its batch normalisation and ReLU, where it has them, in a Sequential called ``name``."""
+    """A convolution with its batch normalisation and ReLU, where it has them, in a Sequential.
+
+    The Sequential is called ``cbr_unit``, without ReLU ``cb_unit``.
+    """
 
     def __init__(
         self,
-        name: str,
         inputs: int,
         outputs: int,
         kernel: int,
@@ -157,8 +160,8 @@ class Unit(nn.Module):
             layers.append(nn.BatchNorm2d(outputs))
         if relu:
             layers.append(nn.ReLU())
-        self.name = name
-        self.add_module(name, nn.Sequential(*layers))
+        self.name = "cbr_unit" if relu else "cb_unit"
+        self.add_module(self.name, nn.Sequential(*layers))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.get_submodule(self.name)(x)
@@ -185,10 +188,10 @@ class SemSegBottleneck(nn.Module):
     ) -> None:
         super().__init__()
         first, second = (stride, 1) if early else (1, stride)
-        self.cbr1 = Unit("cbr_unit", inputs, inner, 1, batch_norm, stride=first, relu=True)
-        self.cbr2 = Unit("cbr_unit", inner, inner, 3, batch_norm, stride=second, dilation=dilation, relu=True)
-        self.cb3 = Unit("cb_unit", inner, outputs, 1, batch_norm)
-        self.cb4 = Unit("cb_unit", inputs, outputs, 1, batch_norm, stride=stride) if project else None
+        self.cbr1 = Unit(inputs, inner, 1, batch_norm, stride=first, relu=True)
+        self.cbr2 = Unit(inner, inner, 3, batch_norm, stride=second, dilation=dilation, relu=True)
+        self.cb3 = Unit(inner, outputs, 1, batch_norm)
+        self.cb4 = Unit(inputs, outputs, 1, batch_norm, stride=stride) if project else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y = self.cb3(self.cbr2(self.cbr1(x)))
@@ -196,27 +199,16 @@ class SemSegBottleneck(nn.Module):
 
 
 class Stage(nn.Module):
-    """``blocks`` bottlenecks; the first has the stride and, where ``project``, changes the number of channels."""
+    """``blocks`` bottlenecks; ``first`` is what :class:`SemSegBottleneck` makes of the first one only."""
 
     def __init__(
-        self,
-        blocks: int,
-        inputs: int,
-        inner: int,
-        outputs: int,
-        batch_norm: bool,
-        *,
-        stride: int = 1,
-        dilation: int = 1,
-        project: bool = True,
-        early: bool = False,
+        self, blocks: int, inputs: int, inner: int, outputs: int, batch_norm: bool, *, dilation: int = 1, **first: Any
     ) -> None:
         super().__init__()
-        first = SemSegBottleneck(
-            inputs, inner, outputs, batch_norm, stride=stride, dilation=dilation, project=project, early=early
+        self.layers = nn.Sequential(
+            SemSegBottleneck(inputs, inner, outputs, batch_norm, dilation=dilation, **first),
+            *(SemSegBottleneck(outputs, inner, outputs, batch_norm, dilation=dilation) for _ in range(blocks - 1)),
         )
-        rest = (SemSegBottleneck(outputs, inner, outputs, batch_norm, dilation=dilation) for _ in range(blocks - 1))
-        self.layers = nn.Sequential(first, *rest)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         y: torch.Tensor = self.layers(x)
@@ -229,7 +221,7 @@ class PyramidSum(nn.Module):
     def __init__(self, channels: int, batch_norm: bool) -> None:
         super().__init__()
         self.path_module_list = nn.ModuleList(
-            Unit("cbr_unit", channels, channels // len(BINS), 1, batch_norm, relu=True) for _ in BINS
+            Unit(channels, channels // len(BINS), 1, batch_norm, relu=True) for _ in BINS
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -237,15 +229,11 @@ class PyramidSum(nn.Module):
         published = windows(*REFERENCE_SIZE)
         total = x
         for bins in reversed(BINS):
-            window = _even(size, bins) if self.training else published[f"pool{bins}"]
+            even = (size[0] // bins, size[1] // bins)
+            window = (*even, *even) if self.training else published[f"pool{bins}"]
             pooled = F.avg_pool2d(x, window[:2], window[2:])
             total = total + Interp(size)(pooled)
         return total
-
-
-def _even(size: tuple[int, int], bins: int) -> Window:
-    height, width = (n // bins for n in size)
-    return height, width, height, width
 
 
 class SemSegFusion(nn.Module):
@@ -253,9 +241,9 @@ class SemSegFusion(nn.Module):
 
     def __init__(self, num_classes: int, low: int, high: int, batch_norm: bool) -> None:
         super().__init__()
-        self.low_dilated_conv_bn = Unit("cb_unit", low, 128, 3, batch_norm, dilation=2)
+        self.low_dilated_conv_bn = Unit(low, 128, 3, batch_norm, dilation=2)
         self.low_classifier_conv = nn.Conv2d(low, num_classes, 1)
-        self.high_proj_conv_bn = Unit("cb_unit", high, 128, 1, batch_norm)
+        self.high_proj_conv_bn = Unit(high, 128, 1, batch_norm)
 
     def forward(self, low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
         return F.relu(self.low_dilated_conv_bn(low) + self.high_proj_conv_bn(high))

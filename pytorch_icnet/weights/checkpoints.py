@@ -25,7 +25,6 @@ from ..card import ModelCard
 from ..icnet import INPUT_SIZE, ICNet, folded
 from ..pyramid import Pyramid
 from ..variants import semseg
-from ..variants.closest import describe_mismatch
 from . import torch_files
 from .caffe import state_of, translate_icnet
 from .known import Provenance
@@ -91,7 +90,7 @@ class Checkpoint:
             name = variants.NAMES[self.architecture]
             raise WeightsError(f"{self.provenance.file}: holds {name}, not Caffe's; pytorch_icnet.load reads it")
         if "conv6_cls.weight" not in state and "conv5_4_k1.weight" not in state:
-            raise WeightsError(f"{self.provenance.file}: {describe_mismatch(state)}")
+            raise WeightsError(f"{self.provenance.file}: {variants.describe_mismatch(state)}")
         merged = not any("/bn." in key for key in state)
         channels = {key.removesuffix(".weight"): value.shape[0] for key, value in state.items() if value.dim() == 4}
         model = ICNet(
