@@ -19,7 +19,7 @@ from pytorch_icnet.runtime.engine import BUILDERS
 from pytorch_icnet.variants import liminn, mmseg, semseg
 from pytorch_icnet.weights.checkpoints import Checkpoint, Provenance, write_checkpoint
 from training.scenes import scene, write_scenes
-from training.scenes.files import write_list
+from training.scenes.scene import write_list
 
 from ..nets import seeded, write_caffemodel
 from ..supervisely.small import write_project

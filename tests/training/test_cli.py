@@ -13,7 +13,7 @@ from pytorch_icnet import icnet, load
 from pytorch_icnet.card import card_of
 from training.cli import main
 from training.scenes import write_scenes
-from training.scenes.files import write_list
+from training.scenes.scene import write_list
 
 SMALL = ("model.width=0.1", "data.crop=[65,97]", "data.workers=0", "train.batch=2", "train.log_every=1")
 

@@ -23,7 +23,7 @@ from pytorch_icnet.weights.checkpoints import Provenance
 from training.plot import read_curves
 from training.recipes.recipe import read_recipe
 from training.scenes import scene, write_scenes
-from training.scenes.files import list_line
+from training.scenes.scene import list_line
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "demo" / "icnet_demo.caffemodel"

@@ -3,7 +3,6 @@
 They look like a coarse street, and what is learnt on them says nothing about real images.
 """
 
-from .files import write_scenes
-from .scene import scene
+from .scene import scene, write_scenes
 
 __all__ = ["scene", "write_scenes"]

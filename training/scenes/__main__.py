@@ -8,10 +8,8 @@ import click
 
 from icnet_common import console
 from icnet_common.console import FILE, FOLDER
-from icnet_common.progress import track
 
-from .files import write_list, write_scene
-from .scene import SIZE
+from .scene import SIZE, write_list, write_scenes
 
 
 @console.command("training.scenes")
@@ -29,8 +27,7 @@ def main(
 
     They are for trying the tools without Cityscapes; scores on them say nothing about real images.
     """
-    numbers = track(range(count), count, "scenes", unit="scenes")
-    lines = [write_scene(root, index, split, city, seed, size) for index in numbers]
+    lines = write_scenes(root, count, split, city, seed, size)
     if list_file:
         write_list(list_file, lines)
     click.echo(f"{count} scenes in {root}" + (f", listed in {list_file}" if list_file else ""))

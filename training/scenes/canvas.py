@@ -1,4 +1,7 @@
-"""A picture and its label map, painted together from far to near."""
+"""A picture and its label map, painted together from far to near, as a pinhole camera sees them.
+
+World coordinates are metres: x to the right of the camera, y up from the road, z along the street.
+"""
 
 from __future__ import annotations
 
@@ -12,14 +15,15 @@ import numpy.typing as npt
 
 from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
 
-from .camera import PinholeCamera
-
+Array = npt.NDArray[np.float64]
 Vector = tuple[float, float, float]
 Colour = tuple[float, float, float]
 """Red, green, blue; 0 to 255."""
 
 TRAIN_IDS = {item.name: index for index, item in enumerate(CITYSCAPES)}
 
+NEAR = 0.8
+"""Points nearer than this are drawn as if they were this far, in metres."""
 _SHIFT = 4
 """Bits after the point in the coordinates that OpenCV takes."""
 _FURTHEST_PIXEL = 1e6
@@ -38,6 +42,44 @@ def varied(rng: np.random.Generator, colours: Sequence[Colour]) -> Colour:
 def scaled(colour: Colour, factor: float) -> Colour:
     """A colour made darker (below 1) or brighter."""
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
+
+
+def smooth_noise(rng: np.random.Generator, size: tuple[int, int], cells: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Noise from 0 to 255 with about ``cells`` (rows, columns) hills and valleys over a picture of ``size``."""
+    noise = rng.integers(0, 256, cells, np.uint8)
+    while noise.shape[1] < 256:
+        noise = np.asarray(cv2.pyrUp(noise), np.uint8)
+    low, high = int(noise.min()), int(noise.max())
+    noise = ((noise.astype(np.int32) - low) * 255 // max(1, high - low)).astype(np.uint8)
+    return np.asarray(cv2.resize(noise, size[::-1], interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
+
+
+@dataclass(frozen=True)
+class PinholeCamera:
+    """A camera that looks along the street.
+
+    Attributes:
+        focal: focal length in pixels.
+        centre: column of the vanishing point.
+        horizon: row of the horizon.
+        height: metres above the road.
+    """
+
+    focal: float
+    centre: float
+    horizon: float
+    height: float
+
+    def project(self, points: npt.ArrayLike) -> Array:
+        """World points (..., 3) to pixels (..., 2), column and row."""
+        world = np.asarray(points, np.float64)
+        scale = self.focal / np.maximum(world[..., 2], NEAR)
+        rows = self.horizon + scale * (self.height - world[..., 1])
+        return np.stack([self.centre + scale * world[..., 0], rows], axis=-1)
+
+    def pixels(self, metres: float, z: float) -> float:
+        """The length in the picture of a length across the view, ``z`` metres away."""
+        return metres * self.focal / max(z, NEAR)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .canvas import TRAIN_IDS, Canvas
-from .noise import smooth_noise
+from .canvas import TRAIN_IDS, Canvas, smooth_noise
 
 TEXTURES: dict[str, tuple[int, int, int]] = {
     "road": (10, 4, 8),

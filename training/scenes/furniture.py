@@ -6,8 +6,7 @@ import math
 
 import numpy as np
 
-from .camera import Array
-from .canvas import Canvas, Colour, chosen, scaled
+from .canvas import Array, Canvas, Colour, chosen, scaled
 
 STEEL: tuple[Colour, ...] = ((92, 96, 98), (128, 130, 130), (70, 78, 74), (150, 150, 148))
 RED: Colour = (196, 28, 34)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas, Colour, chosen, scaled
-from .noise import smooth_noise
+from .canvas import Canvas, Colour, chosen, scaled, smooth_noise
 from .roadside import foliage, house
 
 KERB = 0.13

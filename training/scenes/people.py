@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .camera import Pose
 from .canvas import Canvas, Colour, Vector, chosen, scaled
+from .solid import Pose
 
 SKIN: tuple[Colour, ...] = ((224, 178, 148), (198, 148, 116), (150, 104, 78), (96, 66, 50))
 CLOTHES: tuple[Colour, ...] = (

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Pose
 from .canvas import Canvas, Colour, scaled, varied
-from .solid import Prism, rectangle
+from .solid import Pose, Prism, rectangle
 
 PLASTER: tuple[Colour, ...] = (
     (196, 184, 160), (176, 168, 158), (204, 190, 140), (164, 122, 98), (150, 84, 66), (214, 208, 198), (140, 140, 142),

@@ -1,18 +1,52 @@
-"""Solids that are one outline drawn out across a width: vehicles and houses."""
+"""Where objects stand, and solids that are one outline drawn out across a width: vehicles and houses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .camera import Pose
-from .canvas import Canvas, Colour
+from .canvas import Array, Canvas, Colour
 
 Point = tuple[float, float]
 """z (metres ahead of the frame's origin) and y (metres up)."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where an object stands, and where it is heading.
+
+    Attributes:
+        x, z: its origin on the ground, metres.
+        yaw: radians; 0 heads away from the camera, pi towards it, pi / 2 to the right.
+        y: height of the ground there.
+    """
+
+    x: float
+    z: float
+    yaw: float = 0.0
+    y: float = 0.0
+
+    def world(self, points: npt.ArrayLike) -> Array:
+        """Object coordinates (..., 3), metres to its right, up and ahead of its origin, to world coordinates."""
+        local = np.asarray(points, np.float64)
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        right, up, ahead = local[..., 0], local[..., 1], local[..., 2]
+        return np.stack([self.x + cos * right + sin * ahead, self.y + up, self.z - sin * right + cos * ahead], axis=-1)
+
+    def local(self, x: float, y: float, z: float) -> tuple[float, float, float]:
+        """World coordinates to object coordinates."""
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        x, z = x - self.x, z - self.z
+        return cos * x - sin * z, y - self.y, sin * x + cos * z
+
+    def direction(self, vector: tuple[float, float, float]) -> tuple[float, float, float]:
+        """A direction in object coordinates, in world coordinates."""
+        cos, sin = math.cos(self.yaw), math.sin(self.yaw)
+        return cos * vector[0] + sin * vector[2], vector[1], cos * vector[2] - sin * vector[0]
 
 
 class Prism:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from . import furniture, people, roadside, vehicles
-from .camera import Pose
 from .canvas import Canvas
 from .ground import FAR, KERB, Street, grass, ground, horizon, plan, rails, sky
+from .solid import Pose
 
 
 def paint(canvas: Canvas, rng: np.random.Generator, overcast: float) -> None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .camera import Pose
 from .canvas import Canvas, Colour, scaled, varied
-from .solid import Point, Prism, rectangle, wheel
+from .solid import Point, Pose, Prism, rectangle, wheel
 
 GLASS: Colour = (42, 50, 58)
 TYRE: Colour = (24, 24, 26)
