@@ -29,9 +29,9 @@ from . import memory
 from .build import ON_GRID, start
 from .data import source_of
 from .job import TrainingPlan, check_free, train, trained_network
+from .log import summary
 from .loop import Trainer
 from .recipes.recipe import read_recipe
-from .summary import summary
 from .supervisely.job import on_gpus, plan_project
 from .to_caffe import write_caffe_models
 from .validate import input_size_for

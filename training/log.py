@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from icnet_common import console
 from icnet_common.errors import InputError
 from icnet_common.progress import ProgressBar
 
@@ -19,7 +20,8 @@ from .validate import Validation
 
 logger = logging.getLogger(__name__)
 
-FIELDS = ("iteration", "loss", "lr", "seconds", "waiting", "mean_iou", "pixel_accuracy", "validation_loss")
+SCORES = ("mean_iou", "pixel_accuracy", "validation_loss")
+FIELDS = ("iteration", "loss", "lr", "seconds", "waiting", *SCORES)
 
 
 @dataclass(frozen=True)
@@ -131,3 +133,22 @@ def read_log(path: Path) -> pd.DataFrame:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except (KeyError, ValueError) as error:
         raise InputError(f"{path}: not the log.csv of a training: {error}") from error
+
+
+def summary(out: Path) -> dict[str, Any]:
+    """A training's folder in short: its last iteration and loss, its best validation, and its files by name."""
+    table = read_log(out / "log.csv")
+    losses, validations = table["loss"].dropna(), table.dropna(subset=["mean_iou"])
+    best = None
+    if len(validations):
+        row = validations.iloc[int(validations["mean_iou"].argmax())]
+        scores = {str(key): float(value) for key, value in row.dropna().items() if key in SCORES}
+        best = {"iteration": int(row["iteration"]), **scores}
+    return {
+        "iterations": int(table["iteration"].max()) if len(table) else 0,
+        "loss": None if losses.empty else float(losses.iloc[-1]),
+        "best": best,
+        "folder": str(out),
+        "files": sorted(path.name for path in out.iterdir() if path.is_file() and not path.name.startswith(".")),
+        "versions": console.versions(),
+    }

@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from icnet_common.errors import InputError
 from pytorch_icnet.imaging.images import read_image
 from pytorch_icnet.predict.cli import main as predict_main
+from pytorch_icnet.supervisely.__main__ import main
 from pytorch_icnet.supervisely.annotation import Annotation
-from pytorch_icnet.supervisely.cli import main
 from pytorch_icnet.supervisely.config import Sides, mode_of
 from pytorch_icnet.supervisely.modes import DeployedModel, Inference, inner, outer
 from pytorch_icnet.supervisely.project import Project, read_project

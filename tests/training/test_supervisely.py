@@ -21,8 +21,7 @@ from pytorch_icnet.variants.semseg import SemSegICNet
 from pytorch_icnet.weights.checkpoints import load
 from training.cli import main
 from training.supervisely.data import class_indices, sources
-from training.supervisely.job import planned, recipe_for
-from training.supervisely.start import start_project
+from training.supervisely.job import planned, recipe_for, start_project
 
 from ..supervisely.small import SIZE, write_project
 
