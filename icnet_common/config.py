@@ -136,7 +136,6 @@ def override(data: dict[str, Any], change: str, origin: str) -> None:
 
     Args:
         data: the configuration, changed in place; it is not checked here.
-        change: the text.
         origin: of the change, for messages.
 
     Raises:
@@ -154,12 +153,7 @@ def override(data: dict[str, Any], change: str, origin: str) -> None:
 def checked(kind: type[T], data: Any, origin: str, prefix: str = "", write: Callable[[Any], str] = json.dumps) -> T:
     """A configuration as the dataclass ``kind``, whose fields were made by the functions of this module.
 
-    Args:
-        kind: the dataclass.
-        data: what was read.
-        origin: for messages.
-        prefix: of the keys in messages.
-        write: writes values in messages.
+    Messages begin with ``origin``; in them keys have a ``prefix``, and ``write`` writes values.
 
     Raises:
         InputError: an unknown key (with the nearest known), a wrong type or a value out of its range.

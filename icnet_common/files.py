@@ -110,7 +110,6 @@ def write_json(path: str | os.PathLike[str], data: Any, **options: Any) -> None:
     """Write a JSON file whole or not at all; numbers that are not finite become null.
 
     Args:
-        path: the file.
         data: of mappings, lists, tuples, texts, numbers, booleans and None.
         options: of :func:`json.dumps`; two spaces of indent unless they say otherwise.
 
@@ -131,14 +130,9 @@ def _finite(value: Any) -> Any:
 
 
 def digests(path: str | os.PathLike[str], *algorithms: str) -> list[str]:
-    """The digests of a file, hexadecimal, from reading it once.
+    """The digests of a file, hexadecimal, from reading it once; ``algorithms`` are names as for :func:`hashlib.new`.
 
-    Args:
-        path: the file.
-        algorithms: names as for :func:`hashlib.new`.
-
-    Raises:
-        OSError: it cannot be read.
+    Raises OSError where it cannot be read.
     """
     found = [hashlib.new(name, usedforsecurity=False) for name in algorithms]
     with Path(path).open("rb") as stream:

@@ -24,9 +24,7 @@ _CROP_TRIES = 10
 class Augmentation:
     """From an image and its labels to a blob and its labels: resized, scaled, cropped, mirrored, recoloured.
 
-    Args:
-        options: what is done.
-        random: False: nothing that is drawn; images are resized alone.
+    Without ``random`` nothing is drawn: images are resized alone.
     """
 
     def __init__(self, options: DataSection, *, random: bool = True) -> None:
@@ -61,7 +59,9 @@ class Augmentation:
             if options.photometric:
                 rgb = distort(rgb, options.photometric, rng)
             if rng.random() < options.blur:
-                rgb = _blur(rgb, float(rng.uniform(0, 1)))
+                radius = float(rng.uniform(0, 1))
+                if radius >= 0.05:  # OpenCV cannot weigh a narrower kernel, which changes nothing
+                    rgb = np.asarray(cv2.GaussianBlur(np.ascontiguousarray(rgb), (0, 0), radius), np.uint8)
         blob = self.pixels.blob(rgb)[0]
         target = torch.from_numpy(np.ascontiguousarray(labels))
         return pad(blob, target, options.crop) if self.random and options.crop is not None else (blob, target)
@@ -113,12 +113,6 @@ def distort(rgb: Bytes, probability: float, rng: np.random.Generator) -> Bytes:
 
 def _to_bytes(image: npt.NDArray[Any]) -> Bytes:
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
-
-
-def _blur(rgb: Bytes, radius: float) -> Bytes:
-    if radius < 0.05:  # OpenCV cannot weigh so narrow a kernel, which changes nothing
-        return rgb
-    return np.asarray(cv2.GaussianBlur(np.ascontiguousarray(rgb), (0, 0), radius), np.uint8)
 
 
 def _resize(rgb: Bytes, labels: Bytes, size: Size) -> tuple[Bytes, Bytes]:

@@ -78,7 +78,6 @@ def start(
 
     Args:
         recipe: names the network and, for a new one, its width.
-        num_classes: of the data.
         weights: any file that :func:`pytorch_icnet.load` takes for such a network, or for a relative one of its ResNet
             alone. Heads for another number of classes are left out of it, and all layers of an ICNet keep the file's
             numbers of channels.
@@ -131,16 +130,17 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
         InputError: keys are missing or unknown, or shapes disagree.
     """
     expected = net.state_dict()
-    given = _renamed(net, state, expected)
+    prefix = "" if set(expected) & set(state) else BACKBONES.get(card_of(net).protocol, "")
+    given = _renamed(state, expected, prefix)
     copied, wrong = {}, []
     for key, value in given.items():
-        if key not in expected:
+        shape = expected[key].shape if key in expected else None
+        if shape is None:
             wrong.append(f"{key} is unknown")
-        elif value.shape == expected[key].shape:
+        elif value.shape == shape:
             copied[key] = value
-        elif not _is_head(net, expected[key]) or value.shape[1:] != expected[key].shape[1:]:
-            wrong.append(f"{key} is {list(value.shape)}, expected {list(expected[key].shape)}")
-    prefix = "" if set(given) & set(state) else BACKBONES.get(card_of(net).protocol, "")
+        elif len(shape) not in (1, 4) or shape[0] != card_of(net).num_classes or value.shape[1:] != shape[1:]:
+            wrong.append(f"{key} is {list(value.shape)}, expected {list(shape)}")
     wrong += [f"{key} is missing" for key in expected if key.startswith(prefix) and not _optional(key, given)]
     if wrong:
         raise InputError(f"{source}: not weights for this recipe's network: {some(wrong, 5)}")
@@ -149,23 +149,13 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
 
 
 def _renamed(
-    net: nn.Module, state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], prefix: str
 ) -> dict[str, torch.Tensor]:
     """A file's values under the network's keys."""
     if any(key in expected for key in state):
-        return {
-            key.replace(ALIAS, BACKBONE, 1) if key.startswith(ALIAS) else key: value for key, value in state.items()
-        }
-    prefix = BACKBONES.get(card_of(net).protocol, "")
-    return {
-        f"{prefix}{key}": value
-        for key, value in state.items()
-        if not key.startswith(CLASSIFIER) or f"{prefix}{key}" in expected
-    }
-
-
-def _is_head(net: nn.Module, value: torch.Tensor) -> bool:
-    return value.dim() in (1, 4) and value.shape[0] == card_of(net).num_classes
+        return {key.replace(ALIAS, BACKBONE, 1) if key.startswith(ALIAS) else key: state[key] for key in state}
+    renamed = {key: f"{prefix}{key}" for key in state}
+    return {new: state[key] for key, new in renamed.items() if not key.startswith(CLASSIFIER) or new in expected}
 
 
 def _optional(key: str, given: Mapping[str, torch.Tensor]) -> bool:
@@ -184,23 +174,21 @@ def new_net(recipe: Recipe, num_classes: int, *, merged: bool = False) -> Networ
     name, width, mistakes = recipe.model.network, recipe.model.width, recipe.model.published_mistakes
     if mistakes and name not in MISTAKEN:
         raise InputError(f"model.published_mistakes: {' and '.join(MISTAKEN)} have them, {name} has none")
+    net: Network
     if name == "icnet":
         net = ICNet(num_classes, merged, width=width, aux=True)
-        initialize(net)
-        return net
-    if width != 1:
+    elif width != 1:
         raise InputError(f"model.width: {name} has one width alone; expected 1, not {width:g}")
-    if name.startswith("mmseg-r"):
-        relative = MMSegICNet(int(name.removeprefix("mmseg-r")), num_classes)
-        mmseg.initialize(relative)
-        return relative
-    other = (
-        LiminnICNet(num_classes, published_mistakes=mistakes)
-        if name == "liminn"
-        else SemSegICNet(num_classes, recipe.model.batch_norm != "none", published_mistakes=mistakes)
-    )
-    initialize(other)
-    return other
+    elif name.startswith("mmseg-r"):
+        net = MMSegICNet(int(name.removeprefix("mmseg-r")), num_classes)
+        mmseg.initialize(net)
+        return net
+    elif name == "liminn":
+        net = LiminnICNet(num_classes, published_mistakes=mistakes)
+    else:
+        net = SemSegICNet(num_classes, recipe.model.batch_norm != "none", published_mistakes=mistakes)
+    initialize(net)
+    return net
 
 
 def initialize(model: nn.Module) -> None:
@@ -215,14 +203,6 @@ def initialize(model: nn.Module) -> None:
             nn.init.normal_(module.weight, 0, spread)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-def prepare_norms(model: Network, mode: str) -> Network:
-    """Batch normalisation as a recipe wants it (``model.batch_norm``). "sync" needs several GPUs."""
-    if mode != "sync":
-        return model
-    converted: Network = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
-    return converted
 
 
 def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,7 +29,7 @@ from pytorch_icnet.supervisely import read_project, read_train_config
 from . import memory
 from .build import ON_GRID, start
 from .data import source_of
-from .job import TrainingPlan, check_free, train, trained_network
+from .job import TrainingPlan, TrainingStep, check_free, pruning_steps, train, trained_network
 from .log import summary
 from .loop import Trainer
 from .recipes.recipe import read_recipe
@@ -86,7 +87,10 @@ def main(**given: Any) -> None:
         plan = make_plan(options, device, group)
         if group.is_main:
             click.echo(plan.introduction)
-        for step in plan.steps(options.out, options.prune, options.prune_steps):
+        steps: Iterable[TrainingStep] = [TrainingStep(plan.begin, options.out)]
+        if options.prune is not None:
+            steps = pruning_steps(plan.begin, options.out, options.prune, options.prune_steps)
+        for step in steps:
             if group.is_main and step.title:
                 click.echo(step.title)
             trainer = plan.trainer(step.begin, step.folder)

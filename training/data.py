@@ -133,11 +133,8 @@ def _paired(root: Path, split: str) -> ImageList:
 class Samples(Dataset[Sample]):
     """The endless row of samples of a training; ``samples[n]`` is the n-th.
 
-    Args:
-        source: the images. In each pass through them every image occurs once, in a new order.
-        augmentation: how they are changed.
-        seed: of the training.
-        allow_corrupted: so many failures one after another are stood in for.
+    In each pass through the images every one occurs once, in a new order. ``allow_corrupted`` failures one after
+    another are stood in for.
     """
 
     def __init__(self, source: LabelledImages, augmentation: Augmentation, seed: int, allow_corrupted: int = 0) -> None:
@@ -241,11 +238,7 @@ def _start_worker(_: int) -> None:
 
 
 class CorruptedSamples:
-    """Counts the samples that could not be read.
-
-    Args:
-        limit: so many different ones are borne.
-    """
+    """Counts the samples that could not be read, of which ``limit`` different ones are borne."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

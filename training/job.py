@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,12 +42,6 @@ class TrainingPlan:
     introduction: str
     """Lines for the user."""
 
-    def steps(self, out: Path, rate: float | None = None, count: int = 1) -> Iterable[TrainingStep]:
-        """The trainings of the run: one, or with a keep rate those of :func:`pruning_steps`."""
-        if rate is None:
-            return [TrainingStep(self.begin, out)]
-        return pruning_steps(self.begin, out, rate, count)
-
 
 def check_free(out: Path, resume: bool) -> None:
     """Raise InputError where a folder holds a training that is not to be gone on with."""
@@ -59,7 +53,6 @@ def train(trainer: Trainer, *, resume: bool = False, until: int | None = None) -
     """Train, with a log and a progress bar, in the trainer's folder.
 
     Args:
-        trainer: new.
         resume: go on with what is in the folder, if anything is.
         until: the last iteration; None: the recipe's.
 
@@ -95,8 +88,6 @@ def pruning_steps(begin: Start, out: Path, rate: float, steps: int) -> Iterator[
     All steps but the last have folders of their own, ``out/step-1`` and so on. See :mod:`training.prune`.
 
     Args:
-        begin: the net that is pruned.
-        out: the folder.
         rate: the share of the net's filters that is left in the end.
         steps: at least 1.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -60,18 +61,15 @@ class TrainingLog:
         folder.mkdir(parents=True, exist_ok=True)
         rows = pd.DataFrame(columns=FIELDS)
         if first and self._path.exists() and self._path.stat().st_size:
-            rows = pd.read_csv(self._path, dtype=str, keep_default_na=False, on_bad_lines="skip").reindex(
-                columns=FIELDS
-            )
+            rows = pd.read_csv(self._path, dtype=str, keep_default_na=False, on_bad_lines="skip")
+            rows = rows.reindex(columns=FIELDS)
         kept = rows[pd.to_numeric(rows["iteration"], errors="coerce") <= first]
         kept.to_csv(self._path, index=False, lineterminator="\r\n")
         self._bar = ProgressBar(total, "training", unit="iterations", done=first)
         if tensorboard:
-            try:
+            with suppress(ImportError):
                 tensorboard_writer = import_module("torch.utils.tensorboard").SummaryWriter
                 self._writer = tensorboard_writer(str(folder), purge_step=first + 1)
-            except ImportError:
-                self._writer = None
 
     def step(self, row: Row) -> None:
         """Note an iteration."""
@@ -81,10 +79,8 @@ class TrainingLog:
         self._bar.advance()
         if row.iteration % self.every:
             return
-        means = {
-            key: sum(getattr(each, key) for each in self._rows) / len(self._rows)
-            for key in ("loss", "seconds", "waiting")
-        }
+        columns = ("loss", "seconds", "waiting")
+        means = {key: sum(getattr(each, key) for each in self._rows) / len(self._rows) for key in columns}
         self._bar.show(loss=f"{means['loss']:.3f}")
         self._write(row.iteration, {"lr": row.lr, **means})
         self._rows = []
@@ -95,13 +91,8 @@ class TrainingLog:
             return
         values = dataclasses.asdict(found)
         self._write(iteration, {"validation_loss": values.pop("loss"), **values})
-        logger.info(
-            "iteration %d: mean IoU %.2f, pixel accuracy %.2f, loss %.4f",
-            iteration,
-            100 * found.mean_iou,
-            100 * found.pixel_accuracy,
-            found.loss,
-        )
+        iou, accuracy = 100 * found.mean_iou, 100 * found.pixel_accuracy
+        logger.info("iteration %d: mean IoU %.2f, pixel accuracy %.2f, loss %.4f", iteration, iou, accuracy, found.loss)
 
     def close(self) -> None:
         """Show no more."""

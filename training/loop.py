@@ -57,13 +57,9 @@ class Trainer:
     """A training.
 
     Args:
-        recipe: what is done.
         begin: the net, see :func:`training.build.start`.
-        source: images to learn from.
+        source, val_source: images to learn from, and to validate with; None: never.
         out: folder of the checkpoints and logs; ``last.pt``, ``last.safetensors``, ``best.safetensors``, ``log.csv``.
-        val_source: images to validate with; None: never.
-        device: where to compute.
-        group: the processes of this training.
     """
 
     def __init__(
@@ -81,7 +77,10 @@ class Trainer:
         self.device, self.group = device or torch.device("cpu"), group or Group()
         self.samples = Samples(source, Augmentation(recipe.data), recipe.train.seed, recipe.data.allow_corrupted)
         self.corrupted = CorruptedSamples(recipe.data.allow_corrupted)
-        self.model = build.prepare_norms(begin.model, recipe.model.batch_norm).to(self.device)
+        net = begin.model
+        if recipe.model.batch_norm == "sync":  # needs several GPUs
+            net = nn.SyncBatchNorm.convert_sync_batchnorm(net)  # type: ignore[no-untyped-call]
+        self.model = net.to(self.device)
         build.freeze(self.model, recipe.model.freeze)
         self.optimizer = build.optimizer_of(build.parameter_groups(self.model, recipe, begin.new), recipe)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -92,15 +91,11 @@ class Trainer:
             self.average = AveragedModel(self.model, multi_avg_fn=moving, use_buffers=True)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.train.precision == "fp16")
         self.criterion = CascadeLoss(**vars(recipe.loss), share=self._share).to(self.device)
-        self.net = self._wrapped()
+        self.net: nn.Module = Cascade(self.model)
+        if self.group.size > 1:
+            devices = [self.device.index or 0] if self.device.type == "cuda" else None
+            self.net = DistributedDataParallel(self.net, device_ids=devices)
         self.iteration, self.best = 0, -math.inf
-
-    def _wrapped(self) -> nn.Module:
-        net = Cascade(self.model)
-        if self.group.size == 1:
-            return net
-        devices = [self.device.index or 0] if self.device.type == "cuda" else None
-        return DistributedDataParallel(net, device_ids=devices)
 
     def _share(self, divisor: torch.Tensor) -> torch.Tensor:
         """The mean over the processes, so that each pixel weighs the same wherever its image is."""

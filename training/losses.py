@@ -47,7 +47,6 @@ def blend_labels(labels: torch.Tensor, size: tuple[int, int], ignore: int = IGNO
     Args:
         labels: (N, H, W), int64.
         size: height and width.
-        ignore: the label of void pixels.
     """
     numbers = labels.where(labels != ignore, torch.full_like(labels, -1)).float()
     blended = F.interpolate(numbers[:, None], size, mode="bilinear", align_corners=True)[:, 0].long()

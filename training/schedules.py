@@ -43,13 +43,6 @@ class Poly(LearningRateSchedule):
         return decayed * min(1.0, (iteration + 1) / (self.warmup + 1))
 
 
-class Constant(Poly):
-    """Always 1, after the warm-up."""
-
-    def __init__(self, warmup: int = 0) -> None:
-        super().__init__(1, 0.0, 1.0, warmup)
-
-
 class Plateau(LearningRateSchedule):
     """Divided by ``divisor`` each time more than ``patience`` validations in a row brought no smaller loss."""
 
@@ -79,7 +72,7 @@ def schedule_of(recipe: recipe.Recipe) -> LearningRateSchedule:
     """The schedule that a recipe names."""
     chosen, base = recipe.schedule, recipe.optimizer.lr
     if chosen.name == "constant":
-        return Constant(chosen.warmup)
+        return Poly(1, 0.0, 1.0, chosen.warmup)  # always 1
     if chosen.name == "plateau":
         return Plateau(chosen.patience, chosen.divisor, chosen.min_lr / base)
     return Poly(recipe.train.iterations, chosen.power, chosen.min_lr / base, chosen.warmup)

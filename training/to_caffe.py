@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,17 +29,14 @@ def caffe_blobs(model: ICNet) -> Blobs:
     """
     blobs: Blobs = {}
     for name, child in model.named_children():
+        values: list[torch.Tensor] = list(child.parameters())
         if isinstance(child, nn.BatchNorm2d):
             assert child.running_mean is not None and child.running_var is not None
-            values = (child.weight, child.bias, child.running_mean, child.running_var)
-            blobs[name] = [_array(value).reshape(1, -1, 1, 1) for value in values]
-        elif parameters := [_array(value) for value in child.parameters()]:
-            blobs[name] = parameters
+            statistics = (child.weight, child.bias, child.running_mean, child.running_var)
+            values = [value.reshape(1, -1, 1, 1) for value in statistics]
+        if values:
+            blobs[name] = [np.array(value.detach().cpu().numpy(), np.float32) for value in values]
     return blobs
-
-
-def _array(value: torch.Tensor) -> NDArray[np.float32]:
-    return np.array(value.detach().cpu().numpy(), np.float32)
 
 
 def write_caffe_model(prototxt: str | os.PathLike[str], caffemodel: str | os.PathLike[str], model: ICNet) -> None:

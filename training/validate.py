@@ -37,11 +37,7 @@ def input_size_for(size: tuple[int, int]) -> tuple[int, int]:
 def validate(model: Trainable, source: LabelledImages, device: torch.device, group: Group | None = None) -> Validation:
     """Score a net on labelled images as ``icnet-eval`` does, with the net's own protocol and ``input_size``.
 
-    Args:
-        model: left as it is.
-        source: the images.
-        device: where the net is.
-        group: the processes that share the images; every one gets the same figures.
+    The processes of ``group`` share the images; every one gets the same figures. ``model`` is left as it is.
 
     Raises:
         InputError: an image cannot be read.

@@ -18,11 +18,7 @@ from .project import PROBABILITIES, Item, Project, ProjectWriter, new_project, r
 from .results import open_model
 
 
-def apply(
-    inference: Inference,
-    project: Project,
-    output: str | os.PathLike[str],
-) -> int:
+def apply(inference: Inference, project: Project, output: str | os.PathLike[str]) -> int:
     """Write the project with what the network sees added to its annotations, and show the progress.
 
     With ``save_probabilities`` also ``DATASET/probabilities/IMAGE.npz``: ``classes`` (names); and for each part n of
@@ -31,7 +27,6 @@ def apply(
 
     Args:
         inference: made for the project's meta.
-        project: where images are read from; it is left as it is.
         output: the new project's folder, which must not be there, or be empty. It appears when all is done.
 
     Returns:
@@ -68,11 +63,8 @@ def apply_config(
     Args:
         config: a JSON file.
         weights: a checkpoint folder of a training, or a file of weights.
-        project: a folder.
-        output: the new project's folder.
         device: "auto" is the configuration's GPU where there is one, else the processor.
-        precision: see :func:`pytorch_icnet.runtime.engine`.
-        backend: likewise.
+        precision, backend: see :func:`pytorch_icnet.runtime.engine`.
 
     Returns:
         How many images there were.

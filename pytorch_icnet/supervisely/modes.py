@@ -61,7 +61,6 @@ class Inference:
 
     Args:
         mode: where in the images the network looks, and what is written.
-        model: the network.
         meta: of the project.
         origin: of the configuration, for messages.
 
@@ -98,12 +97,7 @@ class Inference:
     def annotate(self, rgb: Bytes, annotation: Annotation) -> tuple[Annotation, list[RegionProbabilities]]:
         """The annotation with a bitmap per class that was found, above what it had.
 
-        Args:
-            rgb: uint8 HxWx3.
-            annotation: of the image.
-
-        Returns:
-            The annotation, and with ``save_probabilities`` the probabilities of each part that was looked at.
+        ``rgb`` is uint8 HxWx3. With ``save_probabilities`` also the probabilities of each part that was looked at.
 
         Raises:
             InputError: the annotation is of another size, or ``bounds`` leave nothing of the image.

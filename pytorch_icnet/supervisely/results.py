@@ -63,10 +63,7 @@ class PluginCheckpoint:
         return ClassTable(str(self.folder), tuple(entries))
 
     def model(self, **options: Any) -> DeployedModel:
-        """The network, which predicts by the plugin's rules, and its classes.
-
-        Args:
-            options: for :class:`pytorch_icnet.Predictor`.
+        """The network, which predicts by the plugin's rules, and its classes; ``options`` are a :class:`Predictor`'s.
 
         Raises:
             InputError: the weights cannot be used, or are for fewer classes.
@@ -126,9 +123,7 @@ def write_checkpoint_folder(checkpoint: PluginCheckpoint, state: Mapping[str, to
 def open_model(weights: str | os.PathLike[str], **options: Any) -> DeployedModel:
     """A model from a checkpoint folder, or from any file that :func:`pytorch_icnet.load` takes.
 
-    Args:
-        weights: the folder or file.
-        options: for :class:`pytorch_icnet.Predictor`.
+    ``options`` are for :class:`pytorch_icnet.Predictor`.
 
     Raises:
         InputError: neither can be read.

@@ -82,6 +82,11 @@ class PinholeCamera:
         return metres * self.focal / max(z, NEAR)
 
 
+def flat(x0: float, x1: float, near: float, far: float, y: float = 0.0) -> list[Vector]:
+    """A level rectangle of the world, metres."""
+    return [(x0, y, near), (x1, y, near), (x1, y, far), (x0, y, far)]
+
+
 @dataclass(frozen=True)
 class Light:
     """The sun, the sky's light, and the air.
@@ -159,7 +164,9 @@ class Canvas:
         if marked:
             cv2.fillPoly(self.objects, shapes, self._object, cv2.LINE_8, _SHIFT)
 
-    def limb(self, start: Vector, end: Vector, width: float, colour: Colour, *, marked: bool = True) -> None:
+    def limb(
+        self, start: Sequence[float], end: Sequence[float], width: float, colour: Colour, *, marked: bool = True
+    ) -> None:
         """A rod with round ends between two points of the world, ``width`` metres thick."""
         z = (start[2] + end[2]) / 2
         ends = np.round(self.camera.project([start, end]) * (1 << _SHIFT)).astype(int).clip(-(2**20), 2**20).tolist()
@@ -169,12 +176,7 @@ class Canvas:
             cv2.line(self.objects, ends[0], ends[1], self._object, thickness, cv2.LINE_8, _SHIFT)
 
     def balls(
-        self,
-        centres: npt.ArrayLike,
-        radii: npt.ArrayLike,
-        colours: Sequence[Colour],
-        *,
-        marked: bool = True,
+        self, centres: npt.ArrayLike, radii: npt.ArrayLike, colours: Sequence[Colour], *, marked: bool = True
     ) -> None:
         """Discs that face the camera: centres (n, 3) and radii (n,) in metres; one colour for all, or one for each."""
         world = np.asarray(centres, np.float64).reshape(-1, 3)

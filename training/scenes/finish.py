@@ -36,7 +36,10 @@ def finish(canvas: Canvas, rng: np.random.Generator, light: np.random.Generator)
     _expose(canvas.rgb, gain, float(light.uniform(0.0, 0.25)))
     if light.random() < 0.5:
         canvas.rgb[:] = cv2.GaussianBlur(canvas.rgb, (3, 3), 0.6)
-    _noise(canvas.rgb, rng, int(light.integers(3, 9)))
+    strength = int(light.integers(3, 9))  # of the sensor's noise: grey levels either way
+    brighter, darker = rng.integers(0, strength + 1, (2, *canvas.rgb.shape), np.uint8)
+    cv2.add(canvas.rgb, brighter, dst=canvas.rgb)
+    cv2.subtract(canvas.rgb, darker, dst=canvas.rgb)
 
 
 def _texture(canvas: Canvas, rng: np.random.Generator) -> None:
@@ -56,12 +59,7 @@ def _texture(canvas: Canvas, rng: np.random.Generator) -> None:
         field = noise.astype(np.int16) - 128
         field *= per_object[:, scale][canvas.objects]
         gain += field
-    canvas.rgb[:] = _multiplied(canvas.rgb, gain.astype(np.int32))
-
-
-def _multiplied(rgb: npt.NDArray[np.uint8], gain: npt.NDArray[np.int32]) -> npt.NDArray[np.uint8]:
-    product: npt.NDArray[np.int32] = rgb * gain[..., None] // 12800
-    return np.minimum(product, 255).astype(np.uint8)
+    canvas.rgb[:] = np.minimum(canvas.rgb * gain.astype(np.int32)[..., None] // 12800, 255)
 
 
 def _bonnet(canvas: Canvas) -> None:
@@ -84,10 +82,3 @@ def _expose(rgb: npt.NDArray[np.uint8], gain: npt.NDArray[np.float64], vignette:
     for channel in range(3):
         plane = rgb[..., channel] * (falloff * np.float32(gain[channel]))
         rgb[..., channel] = np.minimum(plane, 255).astype(np.uint8)
-
-
-def _noise(rgb: npt.NDArray[np.uint8], rng: np.random.Generator, strength: int) -> None:
-    """A sensor's noise: triangular, up to ``strength`` grey levels either way."""
-    noise = rng.integers(0, strength + 1, (2, *rgb.shape), np.uint8)
-    cv2.add(rgb, noise[0], dst=rgb)
-    cv2.subtract(rgb, noise[1], dst=rgb)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -72,27 +73,8 @@ def sign(canvas: Canvas, rng: np.random.Generator, x: float, z: float, ground: f
 
 
 def _board(canvas: Canvas, kind: int, x: float, y: float, z: float) -> None:
-    if kind == 0:
-        canvas.polygons(_regular(x, y, z, 0.42, 20), RED)
-        canvas.polygons(_regular(x, y, z, 0.3, 20), WHITE, marked=False)
-        canvas.polygons(_box(x, y, z, 0.13, 0.12), BLACK, marked=False)
-    elif kind == 1:
-        canvas.polygons(_regular(x, y - 0.08, z, 0.52, 3), RED)
-        canvas.polygons(_regular(x, y - 0.08, z, 0.33, 3), WHITE, marked=False)
-        canvas.polygons(_box(x, y - 0.08, z, 0.04, 0.13), BLACK, marked=False)
-    elif kind == 2:
-        canvas.polygons(_regular(x, y, z, 0.42, 20), BLUE)
-        canvas.polygons([(x - 0.2, y, z), (x, y + 0.25, z), (x + 0.2, y, z)], WHITE, marked=False)
-        canvas.polygons(_box(x, y - 0.12, z, 0.06, 0.14), WHITE, marked=False)
-    elif kind == 3:
-        canvas.polygons(_regular(x, y, z, 0.48, 4), WHITE)
-        canvas.polygons(_regular(x, y, z, 0.36, 4), YELLOW, marked=False)
-    elif kind == 4:
-        canvas.polygons(_box(x, y, z, 0.36, 0.36), BLUE)
-        canvas.polygons(_box(x, y, z, 0.1, 0.24), WHITE, marked=False)
-    else:
-        canvas.polygons(_box(x, y + 0.2, z, 0.95, 0.5), YELLOW)
-        canvas.polygons([_box(x, y + 0.2 + dy, z, 0.75, 0.07) for dy in (-0.22, 0.0, 0.22)], BLACK, marked=False)
+    for number, (shape, lift, *size, colour) in enumerate(BOARDS[kind]):
+        canvas.polygons(shape(x, y + lift, z, *size), colour, marked=number == 0)
 
 
 def _box(x: float, y: float, z: float, half_width: float, half_height: float) -> list[tuple[float, float, float]]:
@@ -103,3 +85,23 @@ def _regular(x: float, y: float, z: float, radius: float, corners: int) -> Array
     """A regular polygon that faces the camera, one corner up."""
     angles = [2 * math.pi * number / corners for number in range(corners)]
     return np.array([(x + radius * math.sin(a), y + radius * math.cos(a), z) for a in angles])
+
+
+def _arrow(x: float, y: float, z: float, half_width: float, height: float) -> list[tuple[float, float, float]]:
+    return [(x - half_width, y, z), (x, y + height, z), (x + half_width, y, z)]
+
+
+def _bars(x: float, y: float, z: float, half_width: float, half_height: float) -> list[Any]:
+    return [_box(x, y + dy, z, half_width, half_height) for dy in (-0.22, 0.0, 0.22)]
+
+
+BOARDS: tuple[tuple[tuple[Any, ...], ...], ...] = (
+    ((_regular, 0.0, 0.42, 20, RED), (_regular, 0.0, 0.3, 20, WHITE), (_box, 0.0, 0.13, 0.12, BLACK)),
+    ((_regular, -0.08, 0.52, 3, RED), (_regular, -0.08, 0.33, 3, WHITE), (_box, -0.08, 0.04, 0.13, BLACK)),
+    ((_regular, 0.0, 0.42, 20, BLUE), (_arrow, 0.0, 0.2, 0.25, WHITE), (_box, -0.12, 0.06, 0.14, WHITE)),
+    ((_regular, 0.0, 0.48, 4, WHITE), (_regular, 0.0, 0.36, 4, YELLOW)),
+    ((_box, 0.0, 0.36, 0.36, BLUE), (_box, 0.0, 0.1, 0.24, WHITE)),
+    ((_box, 0.2, 0.95, 0.5, YELLOW), (_bars, 0.2, 0.75, 0.07, BLACK)),
+)
+"""The signs: prohibition, warning, order, right of way, parking, direction; of each its shapes, painted one over the
+other: the outline, metres above the sign's middle, its size, and its colour."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .canvas import Canvas, Colour, chosen, scaled, smooth_noise
+from .canvas import Canvas, Colour, chosen, flat, scaled, smooth_noise
 from .roadside import foliage, house
 
 KERB = 0.13
@@ -53,6 +53,13 @@ class Street:
     parking: tuple[bool, bool]
     junction: tuple[float, float] | None
     crossing: float | None
+
+    def stretches(self, near: float = 0.8, far: float = FAR) -> list[tuple[float, float]]:
+        """The parts of near..far outside the junction."""
+        gap = self.junction
+        if gap is None or far <= gap[0] or near >= gap[1]:
+            return [(near, far)]
+        return [(a, b) for a, b in ((near, gap[0]), (gap[1], far)) if b > a]
 
 
 def plan(rng: np.random.Generator) -> Street:
@@ -106,19 +113,19 @@ def ground(canvas: Canvas, rng: np.random.Generator, street: Street) -> None:
     grey = float(rng.uniform(0.85, 1.15))
     paving = scaled(PAVING, float(rng.uniform(0.85, 1.12)))
     canvas.begin("sidewalk")
-    canvas.polygons(_flat(-BESIDE, BESIDE, 0.8, FAR, KERB), paving)
+    canvas.polygons(flat(-BESIDE, BESIDE, 0.8, FAR, KERB), paving)
     _slabs(canvas, street, paving)
     canvas.begin("road")
-    canvas.polygons(_flat(street.left, street.right, 0.8, FAR), scaled(ASPHALT, grey))
+    canvas.polygons(flat(street.left, street.right, 0.8, FAR), scaled(ASPHALT, grey))
     if street.junction:
-        canvas.polygons(_flat(-BESIDE, BESIDE, *street.junction), scaled(ASPHALT, grey))
+        canvas.polygons(flat(-BESIDE, BESIDE, *street.junction), scaled(ASPHALT, grey))
     _patches(canvas, rng, street, grey)
     _marks(canvas, street)
     canvas.begin("sidewalk")
     for x, sign in ((street.left, -1), (street.right, 1)):
-        for near, far in _without(street.junction):
+        for near, far in street.stretches():
             canvas.polygons([(x, 0, near), (x, KERB, near), (x, KERB, far), (x, 0, far)], (176, 173, 168))
-            top = _flat(min(x, x + 0.22 * sign), max(x, x + 0.22 * sign), near, far, KERB)
+            top = flat(min(x, x + 0.22 * sign), max(x, x + 0.22 * sign), near, far, KERB)
             canvas.polygons(top, (192, 189, 184))
 
 
@@ -135,32 +142,28 @@ def grass(canvas: Canvas, rng: np.random.Generator, x0: float, x1: float, near: 
 def rails(canvas: Canvas, x: float) -> None:
     """Tram rails in a lane."""
     for offset in (-0.72, 0.72):
-        canvas.polygons(_flat(x + offset - 0.05, x + offset + 0.05, 0.8, FAR), (62, 60, 58), marked=False)
-        canvas.polygons(_flat(x + offset - 0.02, x + offset + 0.02, 0.8, FAR), (150, 148, 146), marked=False)
+        canvas.polygons(flat(x + offset - 0.05, x + offset + 0.05, 0.8, FAR), (62, 60, 58), marked=False)
+        canvas.polygons(flat(x + offset - 0.02, x + offset + 0.02, 0.8, FAR), (150, 148, 146), marked=False)
 
 
 def _marks(canvas: Canvas, street: Street) -> None:
     for a, b in itertools.pairwise(street.lanes):
         x = (a.x + b.x) / 2
-        dashes = [_flat(x - 0.07, x + 0.07, z, z + 3.0) for z in np.arange(1.0, 110.0, 7.0) if _clear(street, z, z + 3)]
-        solid = a.heading != b.heading and len(street.lanes) > 2
-        stripes = [_flat(x - 0.07, x + 0.07, near, far) for near, far in _without(street.junction)] if solid else dashes
+        lines = [(z, z + 3.0) for z in np.arange(1.0, 110.0, 7.0) if street.stretches(z, z + 3) == [(z, z + 3)]]
+        if a.heading != b.heading and len(street.lanes) > 2:
+            lines = street.stretches()
+        stripes = [flat(x - 0.07, x + 0.07, near, far) for near, far in lines]
         canvas.polygons(stripes, PAINT, marked=False)
     for x, parked in ((street.left + 0.25, street.parking[0]), (street.right - 0.25, street.parking[1])):
-        inner = x + 2.1 if x < 0 else x - 2.1
-        edge = inner if parked else x
-        stripes = [_flat(edge - 0.06, edge + 0.06, near, far) for near, far in _without(street.junction)]
+        edge = x - math.copysign(2.1, x) if parked else x
+        stripes = [flat(edge - 0.06, edge + 0.06, near, far) for near, far in street.stretches()]
         canvas.polygons(stripes, PAINT, marked=False)
     if street.crossing:
         bars = np.arange(street.left + 0.4, street.right - 0.6, 1.0)
-        canvas.polygons([_flat(x, x + 0.5, street.crossing, street.crossing + 3.0) for x in bars], PAINT, marked=False)
+        canvas.polygons([flat(x, x + 0.5, street.crossing, street.crossing + 3.0) for x in bars], PAINT, marked=False)
         own = [lane.x for lane in street.lanes if lane.heading == 1]
-        stop = _flat(
-            min(own) - street.lane_width / 2,
-            max(own) + street.lane_width / 2,
-            street.crossing - 1.4,
-            street.crossing - 1.0,
-        )
+        left, right = min(own) - street.lane_width / 2, max(own) + street.lane_width / 2
+        stop = flat(left, right, street.crossing - 1.4, street.crossing - 1.0)
         canvas.polygons(stop, PAINT, marked=False)
 
 
@@ -169,32 +172,19 @@ def _patches(canvas: Canvas, rng: np.random.Generator, street: Street, grey: flo
     for lane in street.lanes:
         for offset in (-0.75, 0.75):
             x = lane.x + offset
-            canvas.polygons(_flat(x - 0.25, x + 0.25, 0.8, FAR), scaled((86, 86, 88), grey), marked=False)
+            canvas.polygons(flat(x - 0.25, x + 0.25, 0.8, FAR), scaled((86, 86, 88), grey), marked=False)
     for _ in range(int(rng.integers(2, 6))):
         x, z = float(rng.uniform(street.left, street.right - 2)), float(rng.uniform(5, 60))
-        patch = _flat(x, x + float(rng.uniform(0.6, 2.0)), z, z + float(rng.uniform(1, 7)))
+        patch = flat(x, x + float(rng.uniform(0.6, 2.0)), z, z + float(rng.uniform(1, 7)))
         canvas.polygons(patch, scaled((80, 80, 82), grey * float(rng.uniform(0.9, 1.15))), marked=False)
     for _ in range(3):
         x, z = float(rng.uniform(street.left + 1, street.right - 1)), float(rng.uniform(5, 40))
-        canvas.polygons(_flat(x - 0.3, x + 0.3, z - 0.3, z + 0.3), (66, 63, 60), marked=False)
+        canvas.polygons(flat(x - 0.3, x + 0.3, z - 0.3, z + 0.3), (66, 63, 60), marked=False)
 
 
 def _slabs(canvas: Canvas, street: Street, paving: Colour) -> None:
-    joint = (paving[0] * 0.82, paving[1] * 0.82, paving[2] * 0.82)
     lines = []
     for low, high in ((street.fronts[0], street.left), (street.right, street.fronts[1])):
-        lines += [_flat(low, high, z, z + 0.04, KERB) for z in np.arange(3.0, 36.0, 1.0)]
-        lines += [_flat(x, x + 0.03, 0.8, 60.0, KERB) for x in np.arange(low, high, 1.0)]
-    canvas.polygons(lines, joint, marked=False)
-
-
-def _without(gap: tuple[float, float] | None) -> list[tuple[float, float]]:
-    return [(0.8, FAR)] if gap is None else [(0.8, gap[0]), (gap[1], FAR)]
-
-
-def _clear(street: Street, near: float, far: float) -> bool:
-    return street.junction is None or far < street.junction[0] or near > street.junction[1]
-
-
-def _flat(x0: float, x1: float, near: float, far: float, y: float = 0.0) -> list[tuple[float, float, float]]:
-    return [(x0, y, near), (x1, y, near), (x1, y, far), (x0, y, far)]
+        lines += [flat(low, high, z, z + 0.04, KERB) for z in np.arange(3.0, 36.0, 1.0)]
+        lines += [flat(x, x + 0.03, 0.8, 60.0, KERB) for x in np.arange(low, high, 1.0)]
+    canvas.polygons(lines, scaled(paving, 0.82), marked=False)

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from .canvas import Canvas, Colour, Vector, chosen, scaled
-from .solid import Pose
+from .canvas import Canvas, Colour, Vector, chosen, flat, scaled
+from .solid import Point, Pose
 
 SKIN: tuple[Colour, ...] = ((224, 178, 148), (198, 148, 116), (150, 104, 78), (96, 66, 50))
 CLOTHES: tuple[Colour, ...] = (
@@ -29,10 +29,9 @@ class BodyShape:
         self.coat, self.trousers = chosen(rng, CLOTHES), chosen(rng, TROUSERS)
         self.skin, self.hair = chosen(rng, SKIN), chosen(rng, HAIR)
 
-    def at(self, x: float, y: float, z: float) -> Vector:
-        """A point of the body; x, y and z in metres for somebody 1.75 m tall."""
-        wx, wy, wz = self.frame.world((x * self.size, y * self.size, z * self.size)).tolist()
-        return wx, wy, wz
+    def at(self, x: float, y: float, z: float) -> list[float]:
+        """A point of the body in the world; x, y and z in metres for somebody 1.75 m tall."""
+        return list(self.frame.world((x * self.size, y * self.size, z * self.size)).tolist())
 
     def limb(self, start: Vector, end: Vector, width: float, colour: Colour) -> None:
         self.canvas.limb(self.at(*start), self.at(*end), width * self.size, colour)
@@ -48,7 +47,7 @@ def person(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """Somebody who walks along z, or stands."""
     figure = BodyShape(canvas, rng, frame)
     step = float(rng.uniform(0.0, 0.32)) * (1 if rng.random() < 0.5 else -1)
-    canvas.shadow(frame.world([(-0.3, 0.0, -0.2), (0.3, 0.0, -0.2), (0.3, 0.0, 0.3), (-0.3, 0.0, 0.3)]), 0.45)
+    canvas.shadow(frame.world(flat(-0.3, 0.3, -0.2, 0.3)), 0.45)
     canvas.begin("person")
     for side in (-1, 1):
         foot = (side * 0.1, 0.05, side * step)
@@ -72,7 +71,7 @@ def person(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
 
 def bicycle(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A bicycle, heading along z, on its own."""
-    _ground_shadow(canvas, frame, 1.75)
+    canvas.shadow(frame.world(flat(-0.3, 0.3, 0.0, 1.75)), 0.45)
     canvas.begin("bicycle")
     paint = chosen(rng, BIKE_PAINTS)
     rear, front, pedals = (0.0, 0.34, 0.35), (0.0, 0.34, 1.4), (0.0, 0.28, 0.82)
@@ -89,7 +88,7 @@ def bicycle(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
 
 def motorcycle(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A motorcycle or a scooter, heading along z, on its own."""
-    _ground_shadow(canvas, frame, 2.1)
+    canvas.shadow(frame.world(flat(-0.3, 0.3, 0.0, 2.1)), 0.45)
     canvas.begin("motorcycle")
     paint = chosen(rng, BIKE_PAINTS)
     for z in (0.35, 1.75):
@@ -119,14 +118,7 @@ def motorcyclist(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
 
 
 def _rider(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    frame: Pose,
-    *,
-    seat: tuple[float, float],
-    hands: tuple[float, float],
-    feet: tuple[float, float],
-    helmet: bool,
+    canvas: Canvas, rng: np.random.Generator, frame: Pose, *, seat: Point, hands: Point, feet: Point, helmet: bool
 ) -> None:
     """Somebody on a saddle; seat, hands and feet are (z, y)."""
     canvas.begin("rider")
@@ -153,27 +145,17 @@ def _wheel(canvas: Canvas, frame: Pose, centre: Vector, radius: float, width: fl
     """A wheel in the plane of y and z; between the spokes shows the colour that was there, under the wheel's label."""
     angles = np.arange(16) * (2 * math.pi / 16)
     rim = np.stack([np.zeros(16), centre[1] + radius * np.cos(angles), centre[2] + radius * np.sin(angles)], axis=1)
-    x, y, z = frame.world(centre).tolist()
-    through = canvas.rgb[_pixel(canvas, (x, y, z))]
-    behind = (float(through[0]), float(through[1]), float(through[2]))
-    canvas.flat(canvas.camera.project(frame.world(rim)), behind)
+    column, row = np.round(canvas.camera.project(frame.world(centre))).astype(int)
+    height, width_px = canvas.objects.shape
+    red, green, blue = canvas.rgb[row.clip(0, height - 1), column.clip(0, width_px - 1)].astype(float).tolist()
+    canvas.flat(canvas.camera.project(frame.world(rim)), (red, green, blue))
     rim_world = frame.world(rim).tolist()
     for start, end in zip(rim_world, rim_world[1:] + rim_world[:1], strict=True):
-        canvas.limb(tuple(start), tuple(end), width, RUBBER)
+        canvas.limb(start, end, width, RUBBER)
     for start, end in zip(rim_world[:8:2], rim_world[8::2], strict=True):
-        canvas.limb(tuple(start), tuple(end), 0.012, (150, 150, 150), marked=False)
-
-
-def _pixel(canvas: Canvas, point: Vector) -> tuple[int, int]:
-    column, row = canvas.camera.project(point).tolist()
-    height, width = canvas.objects.shape
-    return min(height - 1, max(0, round(row))), min(width - 1, max(0, round(column)))
+        canvas.limb(start, end, 0.012, (150, 150, 150), marked=False)
 
 
 def _rod(canvas: Canvas, frame: Pose, start: Vector, end: Vector, width: float, colour: Colour) -> None:
     a, b = frame.world([start, end]).tolist()
-    canvas.limb((a[0], a[1], a[2]), (b[0], b[1], b[2]), width, colour)
-
-
-def _ground_shadow(canvas: Canvas, frame: Pose, length: float) -> None:
-    canvas.shadow(frame.world([(-0.3, 0.0, 0.0), (0.3, 0.0, 0.0), (0.3, 0.0, length), (-0.3, 0.0, length)]), 0.45)
+    canvas.limb(a, b, width, colour)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .canvas import Canvas, Colour, scaled, varied
+from .canvas import Canvas, Colour, Vector, scaled, varied
 from .solid import Pose, Prism, rectangle
 
 PLASTER: tuple[Colour, ...] = (
@@ -145,25 +145,19 @@ def hedge(canvas: Canvas, rng: np.random.Generator, x: float, near: float, far: 
         foliage(canvas, rng, (x, ground + 0.6 * height, z), (0.9, 0.6 * height, 0.8), leaves=24)
 
 
-def foliage(
-    canvas: Canvas,
-    rng: np.random.Generator,
-    centre: tuple[float, float, float],
-    radii: tuple[float, float, float],
-    leaves: int,
-) -> None:
+def foliage(canvas: Canvas, rng: np.random.Generator, centre: Vector, radii: Vector, leaves: int) -> None:
     """A cloud of leaves in an ellipsoid, brighter towards the sun; far away they are fewer and larger."""
     share = min(1.0, 25 / max(1.0, centre[2]))
     leaves = max(12, round(leaves * share))
-    base = np.array(varied(rng, LEAVES))
+    base = varied(rng, LEAVES)
     clumps = _in_ball(rng, 16)
     size = 0.42 * min(radii[0], radii[1])
     place = np.array(centre)
-    canvas.balls(place + clumps * radii * 0.8, np.full(16, size), [_colour(base * 0.55)])
+    canvas.balls(place + clumps * radii * 0.8, np.full(16, size), [scaled(base, 0.55)])
     spots = _in_ball(rng, leaves)
     bright = 0.85 + 0.4 * (spots @ np.array(canvas.light.sun)) + rng.uniform(-0.18, 0.18, leaves)
     order = np.argsort(bright, kind="stable")
-    colours = [_colour(base * value) for value in bright[order].tolist()]
+    colours = [scaled(base, value) for value in bright[order].tolist()]
     sizes = rng.uniform(0.16, 0.34, leaves) * size / math.sqrt(max(share, 0.2))
     canvas.balls(place + spots[order] * radii, sizes, colours)
 
@@ -184,8 +178,3 @@ def _in_ball(rng: np.random.Generator, count: int) -> npt.NDArray[np.float64]:
         1.0, np.sqrt((points**2).sum(1, keepdims=True)) / rng.uniform(0.6, 1.0, (count, 1))
     )
     return inside
-
-
-def _colour(values: npt.NDArray[np.float64]) -> Colour:
-    red, green, blue = values.tolist()
-    return red, green, blue

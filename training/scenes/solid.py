@@ -71,7 +71,8 @@ class Prism:
     def draw(self, colour: Colour) -> None:
         """Paint the faces that can be seen, the far ones first."""
         edges = [edge for edge in range(len(self.outline)) if self.sees(edge)]
-        for edge in sorted(edges, key=self._distance, reverse=True):
+        middles = {edge: sum(z for z, _ in self._corners(edge)) / 2 for edge in edges}
+        for edge in sorted(edges, key=lambda edge: abs(middles[edge] - self._eye[0]), reverse=True):
             self.strip(edge, (-1, 1), (0, 1), colour, marked=True)
         self.side(self.outline, colour, marked=True)
 
@@ -105,26 +106,22 @@ class Prism:
 
     def side(self, points: Sequence[Point], colour: Colour, *, marked: bool = False) -> None:
         """Paint a polygon on the side that can be seen, if one can."""
-        if self.visible_side:
-            corners = [(self.visible_side * self.half_width(y), y, z) for z, y in points]
-            self._paint(corners, colour, self.frame.direction((float(self.visible_side), 0.0, 0.0)), marked)
+        self._paint_side([points], colour, marked)
 
     def side_many(self, rectangles: Sequence[tuple[float, float, float, float]], colour: Colour) -> None:
         """Paint rectangles (z0, y0, z1, y1) on the side that can be seen, if one can."""
-        if self.visible_side and rectangles:
-            x = self.visible_side
-            corners = [[(x * self.half_width(y), y, z) for z, y in rectangle(*limits)] for limits in rectangles]
-            self._paint(corners, colour, self.frame.direction((float(x), 0.0, 0.0)), False)
+        self._paint_side([rectangle(*limits) for limits in rectangles], colour, False)
+
+    def _paint_side(self, polygons: Sequence[Sequence[Point]], colour: Colour, marked: bool) -> None:
+        if (x := self.visible_side) and polygons:
+            corners = [[(x * self.half_width(y), y, z) for z, y in points] for points in polygons]
+            self._paint(corners, colour, self.frame.direction((float(x), 0.0, 0.0)), marked)
 
     def _paint(self, corners: npt.ArrayLike, colour: Colour, normal: tuple[float, float, float], marked: bool) -> None:
         self.canvas.polygons(self.frame.world(corners), colour, shade=self.canvas.light.on(normal), marked=marked)
 
     def _corners(self, edge: int) -> tuple[Point, Point]:
         return self.outline[edge], self.outline[(edge + 1) % len(self.outline)]
-
-    def _distance(self, edge: int) -> float:
-        (z0, _), (z1, _) = self._corners(edge)
-        return abs((z0 + z1) / 2 - self._eye[0])
 
 
 def wheel(centre: Point, radius: float) -> list[Point]:

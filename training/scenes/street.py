@@ -42,15 +42,12 @@ def paint(canvas: Canvas, rng: np.random.Generator, overcast: float) -> None:
 def _roadside(canvas: Canvas, rng: np.random.Generator, street: Street, side: int) -> None:
     """Stretches of houses, parks, walls and fences from the far end to the near one."""
     front = street.fronts[0 if side < 0 else 1]
-    stretches = []
-    near = 3.0
-    while near < FAR:
-        far = near + float(rng.uniform(14, 34))
-        stretches.append((near, min(far, FAR)))
-        near = far
-    for near, far in reversed(stretches):
+    edges = [3.0]
+    while edges[-1] < FAR:
+        edges.append(edges[-1] + float(rng.uniform(14, 34)))
+    for near, far in reversed(list(itertools.pairwise([*edges[:-1], FAR]))):
         kind = ("houses", "houses", "houses", "park", "park", "wall", "fence", "fence")[int(rng.integers(8))]
-        for start, end in reversed(_around(street.junction, near, far)):
+        for start, end in reversed(street.stretches(near, far)):
             if end - start < 4:
                 continue
             if kind == "houses":
@@ -93,7 +90,7 @@ def _house_shadow(canvas: Canvas, street: Street) -> None:
     side = 1 if sun[0] > 0 else -1
     front = street.fronts[0 if side < 0 else 1]
     reach = front - side * min(abs(street.left - street.right) * 0.75, 9 * abs(sun[0]) / sun[1])
-    for near, far in _around(street.junction, 0.8, FAR):
+    for near, far in street.stretches():
         canvas.shadow([(front, KERB, near), (front, KERB, far), (reach, 0, far), (reach, 0, near)], 0.38)
 
 
@@ -211,10 +208,3 @@ class _Things:
             middle = sum(street.junction) / 2 - turned * 2
             x = self.uniform(street.left - 10, street.right + 6)
             self.add(middle, thing, Pose(x, middle, turned * math.pi / 2))
-
-
-def _around(gap: tuple[float, float] | None, near: float, far: float) -> list[tuple[float, float]]:
-    """The parts of near..far outside a gap."""
-    if gap is None or far <= gap[0] or near >= gap[1]:
-        return [(near, far)]
-    return [(a, b) for a, b in ((near, gap[0]), (gap[1], far)) if b > a]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas, Colour, scaled, varied
+from .canvas import Canvas, Colour, flat, scaled, varied
 from .solid import Point, Pose, Prism, rectangle, wheel
 
 GLASS: Colour = (42, 50, 58)
@@ -44,9 +44,7 @@ def car(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
         (0.04, 0.24), (0.0, 0.5), (0.02, belt - 0.06), (tail, belt), (tail + rake, roof),
         (0.6 * nose + 0.1 * length, roof), (nose, belt), (length - 0.1, 0.74), (length, 0.45), (length - 0.04, 0.24),
     ]  # fmt: skip
-    _shadow(canvas, frame, length, half)
-    canvas.begin("car")
-    _tyres_from_behind(canvas, frame, half, (0.2, length - 0.3), 0.32)
+    _begin(canvas, frame, "car", length, half, (0.2, length - 0.3), 0.32)
     body = Prism(canvas, frame, outline, half_width)
     body.draw(colour)
     body.strip(3, (-0.86, 0.86), (0.12, 0.88), GLASS)
@@ -73,9 +71,7 @@ def truck(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     length, height = float(rng.uniform(6.5, 9.5)), float(rng.uniform(3.0, 3.7))
     half, cab = 1.22, 1.9
     box_colour, cab_colour = varied(rng, TRUCK_PAINTS), varied(rng, TRUCK_PAINTS)
-    _shadow(canvas, frame, length, half)
-    canvas.begin("truck")
-    _tyres_from_behind(canvas, frame, half, (0.5, length - 1.2), 0.5)
+    _begin(canvas, frame, "truck", length, half, (0.5, length - 1.2), 0.5)
     chassis = Prism(canvas, frame, rectangle(0.05, 0.5, length - 0.1, 1.0), lambda _: half - 0.1)
     chassis.draw((45, 46, 48))
     chassis.both(0, 0.7, 0.95, (0.3, 0.8), TAIL_LIGHT)
@@ -108,9 +104,7 @@ def bus(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A city bus: doors, a row of large windows, a lit sign with its destination."""
     length, height, half = float(rng.uniform(10.5, 12.5)), 3.05, 1.25
     colour = varied(rng, BUS_PAINTS)
-    _shadow(canvas, frame, length, half)
-    canvas.begin("bus")
-    _tyres_from_behind(canvas, frame, half, (0.5, length - 0.8), 0.48)
+    _begin(canvas, frame, "bus", length, half, (0.5, length - 0.8), 0.48)
     body = Prism(canvas, frame, [(0.0, 0.3), (0.12, height), (length - 0.15, height), (length, 0.3)], lambda _: half)
     body.draw(colour)
     body.strip(0, (-0.85, 0.85), (0.5, 0.82), GLASS)
@@ -135,14 +129,12 @@ def train(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
     """A tram of two or three cars: white above a band of paint, one long row of windows, a pantograph."""
     cars, length, height, half = int(rng.integers(2, 4)), 8.5, 3.5, 1.2
     colour = varied(rng, TRAIN_PAINTS)
-    _shadow(canvas, frame, cars * length, half)
-    canvas.begin("train")
-    forward = frame.direction((0.0, 0.0, 1.0))
-    order = range(cars) if forward[2] < 0 else reversed(range(cars))
-    for number in order:
+    _begin(canvas, frame, "train", cars * length, half)
+    towards_camera = frame.direction((0.0, 0.0, 1.0))[2] < 0
+    for number in range(cars) if towards_camera else reversed(range(cars)):
         x, _, z = frame.world((0.0, 0.0, number * length)).tolist()
-        last, first = number == 0, number == cars - 1
-        _train_car(canvas, Pose(x, z, frame.yaw), colour, length - 0.3, height, half, ends=(last, first))
+        ends = (number == 0, number == cars - 1)
+        _train_car(canvas, Pose(x, z, frame.yaw), colour, length - 0.3, height, half, ends)
         if number == cars // 2:
             foot, knee, top = (
                 frame.world((0.0, y, number * length + dz)).tolist() for y, dz in ((3.5, 3.0), (4.4, 4.2), (5.2, 3.2))
@@ -152,13 +144,7 @@ def train(canvas: Canvas, rng: np.random.Generator, frame: Pose) -> None:
 
 
 def _train_car(
-    canvas: Canvas,
-    frame: Pose,
-    colour: Colour,
-    length: float,
-    height: float,
-    half: float,
-    ends: tuple[bool, bool],
+    canvas: Canvas, frame: Pose, colour: Colour, length: float, height: float, half: float, ends: tuple[bool, bool]
 ) -> None:
     rear, front = (0.35 if end else 0.0 for end in ends)
     outline = [(0.0, 0.25), (0.0, 1.2), (rear, height - 0.3), (rear + 0.2, height), (length - front - 0.2, height),
@@ -179,16 +165,15 @@ def _train_car(
     body.both(6, 0.6, 0.85, (0.2, 0.45), HEAD_LIGHT)
 
 
-def _shadow(canvas: Canvas, frame: Pose, length: float, half: float) -> None:
-    ground = [(-half, 0.0, 0.0), (half, 0.0, 0.0), (half, 0.0, length), (-half, 0.0, length)]
-    canvas.shadow(frame.world(ground), 0.62)
-
-
-def _tyres_from_behind(canvas: Canvas, frame: Pose, half: float, axles: tuple[float, float], height: float) -> None:
+def _begin(
+    canvas: Canvas, frame: Pose, name: str, length: float, half: float, axles: tuple[float, ...] = (), top: float = 0.0
+) -> None:
+    """A new object on its shadow, with the tyres that show below its rear."""
+    canvas.shadow(frame.world(flat(-half, half, 0.0, length)), 0.62)
+    canvas.begin(name)
     for z in axles:
-        for sign in (-1, 1):
-            low, high = sorted((sign * (half - 0.24), sign * half))
-            canvas.polygons(frame.world([(low, 0.0, z), (high, 0.0, z), (high, height, z), (low, height, z)]), TYRE)
+        for low, high in ((-half, 0.24 - half), (half - 0.24, half)):
+            canvas.polygons(frame.world([(low, 0.0, z), (high, 0.0, z), (high, top, z), (low, top, z)]), TYRE)
 
 
 def _wheels(body: Prism, axles: tuple[float, ...], radius: float) -> None:

@@ -50,7 +50,6 @@ def recipe_for(config: TrainConfig, images: int, processes: int = 1, changes: Se
     """The recipe ``supervisely`` with a configuration's values.
 
     Args:
-        config: the configuration.
         images: to learn from; epochs are counted in them.
         processes: that share a training; ``batch_size`` is of each.
         changes: as for :func:`training.recipes.recipe.read_recipe`; they win.
@@ -60,9 +59,9 @@ def recipe_for(config: TrainConfig, images: int, processes: int = 1, changes: Se
     """
     size = (config.input_size.height, config.input_size.width)
     batch = config.batch_size.train * processes
-    network = "supervisely" if _published_size(size) else "icnet"
+    published = all(n % 32 == 1 and n >= least for n, least in zip(size, INPUT_SIZE, strict=True))
     mapped = {
-        "model.network": network,
+        "model.network": "supervisely" if published else "icnet",
         "data.resize": list(size),
         "data.workers": config.data_workers.train,
         "data.allow_corrupted": config.allow_corrupted_samples.train,
@@ -82,10 +81,6 @@ def recipe_for(config: TrainConfig, images: int, processes: int = 1, changes: Se
     elif not config.use_batchnorm:
         return dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, batch_norm="none"))
     return recipe
-
-
-def _published_size(size: tuple[int, int]) -> bool:
-    return all(n % 32 == 1 and n >= least for n, least in zip(size, INPUT_SIZE, strict=True))
 
 
 def planned(config: TrainConfig, recipe: Recipe, images: int) -> frozenset[int]:
@@ -190,10 +185,7 @@ class ProjectTrainer(Trainer):
     """A training that validates at planned iterations, leaves a checkpoint folder after each validation, and forgets
     Adam's moments when the rate falls, as the plugin does.
 
-    Args:
-        checkpoint: what all checkpoints say; their folders are numbered.
-        at: the iterations.
-        others: as for :class:`training.loop.Trainer`.
+    ``checkpoint`` is what all checkpoints say; their folders are numbered. ``others`` are for :class:`Trainer`.
     """
 
     def __init__(self, checkpoint: PluginCheckpoint, at: frozenset[int], *others: Any, **options: Any) -> None:
@@ -246,12 +238,7 @@ def plan_project(
     each validation, :data:`CHECKPOINTS`, and what every training leaves.
 
     Args:
-        config: the configuration.
-        project: the images.
-        out: the folder.
         weights: a checkpoint folder, or a file, to begin with.
-        device: where to compute.
-        group: the processes of the training.
         changes: of the recipe, see :func:`recipe_for`.
         resume: whether to go on with the training in ``out``.
 
