@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from icnet_common.untrusted import release
+from icnet_common.files import release
 from prototxt import LegacyBlob, Params
 
 from .errors import LayerError

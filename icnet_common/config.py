@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from .errors import InputError
-from .untrusted import read_untrusted
+from .files import read_untrusted
 
 T = TypeVar("T")
 

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any, TypeVar
@@ -90,11 +91,7 @@ class LogFile(MemoryHandler):
         super().__init__(capacity=0)  # every message goes on to the file at once, and waits where there is none
 
     def open(self, path: Path) -> None:
-        """Append to this file from now on, and what was told before.
-
-        Raises:
-            InputError: it cannot be written.
-        """
+        """Append to this file from now on, and what was told before. Raises InputError: it cannot be written."""
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             file = _File(path, encoding="utf-8", errors="surrogateescape")
@@ -183,7 +180,7 @@ class ProgressBar:
         rate = (self._done - self._first) / seconds if seconds > 0 else float("inf")
         if self._total is None:
             return f"{self._done} {self._unit}, {rate:.2f} {self._unit}/s"
-        left = _duration((self._total - self._done) / rate)
+        left = timedelta(seconds=round((self._total - self._done) / rate))
         return f"{self._done}/{self._total} {self._unit}, {rate:.2f} {self._unit}/s, {left} left"
 
 
@@ -193,9 +190,3 @@ def track(items: Iterable[T], total: int, description: str, *, unit: str = "imag
         for item in items:
             yield item
             bar.advance()
-
-
-def _duration(seconds: float) -> str:
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}"

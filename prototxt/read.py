@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from icnet_common.errors import PrototxtError
-from icnet_common.untrusted import read_untrusted
+from icnet_common.files import read_untrusted
 
 from . import text
 from .net import Layer, Net

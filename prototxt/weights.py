@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from icnet_common.errors import WeightsError
-from icnet_common.files import atomic_write
-from icnet_common.untrusted import MAP_FROM, read_untrusted
+from icnet_common.files import MAP_FROM, atomic_write, read_untrusted
 
 from . import caffemodel, encode, hdf5
 from .blobs import read_blob, read_parts

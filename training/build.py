@@ -151,7 +151,6 @@ def load_into(net: nn.Module, state: Mapping[str, torch.Tensor], source: str) ->
 def _renamed(
     state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], prefix: str
 ) -> dict[str, torch.Tensor]:
-    """A file's values under the network's keys."""
     if any(key in expected for key in state):
         return {key.replace(ALIAS, BACKBONE, 1) if key.startswith(ALIAS) else key: state[key] for key in state}
     renamed = {key: f"{prefix}{key}" for key in state}

@@ -120,7 +120,6 @@ def _measure(options: SimpleNamespace, device: torch.device) -> list[dict[str, A
 
 
 def _plan_lists(options: SimpleNamespace, device: torch.device, group: Group) -> TrainingPlan:
-    """A training of a recipe, on lists of images or all of a split."""
     recipe = read_recipe(options.recipe_name, options.changes)
     on_grid = recipe.model.network in ON_GRID
     if options.prune is not None and options.weights is None:

@@ -200,11 +200,7 @@ class Numbers(Sampler[list[int]]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples as one batch.
-
-    Raises:
-        InputError: they are of different sizes.
-    """
+    """Samples as one batch. Raises InputError: they are of different sizes."""
     sizes = {tuple(sample.labels.shape) for sample in samples}
     if len(sizes) > 1:
         raise InputError(
@@ -245,11 +241,7 @@ class CorruptedSamples:
         self.messages: list[str] = []
 
     def note(self, failures: Sequence[str]) -> list[str]:
-        """Take note; returns those that are new.
-
-        Raises:
-            InputError: there are more than the limit; names them all.
-        """
+        """Take note; returns those that are new. Raises InputError: there are more than the limit; names them all."""
         new = [message for message in dict.fromkeys(failures) if message not in self.messages]
         self.messages += new
         if len(self.messages) > self.limit:

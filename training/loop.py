@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from evaluation.run.distributed import Group
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from icnet_common.signals import GracefulShutdown
 
@@ -144,7 +145,6 @@ class Trainer:
         return f"{self.out}: {self.iteration} iterations"
 
     def _due(self, last: int) -> bool:
-        """Whether to validate now."""
         return self.iteration % self.recipe.train.validate_every == 0 or self.iteration == last
 
     def step(self, passes: list[Batch]) -> float:
@@ -233,7 +233,7 @@ class Trainer:
             {
                 "iteration": self.iteration,
                 "best": self.best,
-                "recipe": self.recipe.as_data(),
+                "recipe": as_data(self.recipe),
                 "model": self.model.state_dict(),
                 "average": None if self.average is None else self.average.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -246,7 +246,7 @@ class Trainer:
         )
 
     def _notes(self) -> dict[str, Any]:
-        return {"training": {"iteration": self.iteration, "recipe": self.recipe.as_data()}}
+        return {"training": {"iteration": self.iteration, "recipe": as_data(self.recipe)}}
 
     def resume(self, path: Path) -> None:
         """Go on where the training that wrote ``path`` was.

@@ -25,10 +25,6 @@ MAX_COVERED, MAX_MASKS = 16, 1 << 28
 """Pixels of all bitmaps together: so many times the image's, and in all."""
 
 
-class AnnotationError(InputError):
-    """An annotation that is damaged or too large; the message begins with the file's name."""
-
-
 @dataclass(frozen=True)
 class AnnotationFigure:
     """An object of an annotation."""
@@ -88,13 +84,13 @@ class Annotation:
         drawn = 0
         for figure in self.figures:
             if figure.title not in indices:
-                raise AnnotationError(f"{origin}: an object of the class {figure.title!r}, which is not learnt")
+                raise InputError(f"{origin}: an object of the class {figure.title!r}, which is not learnt")
             if figure.shape is None:
                 continue
             inside = figure.shape.box.within(*self.size)
             drawn += 0 if inside is None else inside.height * inside.width
             if drawn > MAX_DRAWN:
-                raise AnnotationError(f"{origin}: its objects cover more than {MAX_DRAWN} pixels together")
+                raise InputError(f"{origin}: its objects cover more than {MAX_DRAWN} pixels together")
             figure.shape.draw(canvas, indices[figure.title])
         return canvas
 
@@ -136,13 +132,13 @@ def annotation_of(data: Any, meta: Meta, origin: str) -> Annotation:
     for number, each in enumerate(objects, start=1):
         title = each.get("classTitle") if isinstance(each, Mapping) else None
         if not is_name(title):
-            raise AnnotationError(f"{origin}: object {number}: its classTitle is {shown(title)}")
+            raise InputError(f"{origin}: object {number}: its classTitle is {shown(title)}")
         if title not in shapes:
-            raise AnnotationError(f"{origin}: object {number}: no class {title!r} in meta.json{nearest(title, shapes)}")
+            raise InputError(f"{origin}: object {number}: no class {title!r} in meta.json{nearest(title, shapes)}")
         try:
             shape = shape_of(each, shapes[title], min(height * width, max(left, 0)))
         except ValueError as error:
-            raise AnnotationError(f"{origin}: object {number} ({title}): {error}") from error
+            raise InputError(f"{origin}: object {number} ({title}): {error}") from error
         if shape is not None and shape.name == "bitmap":
             left -= shape.box.height * shape.box.width
         figures.append(AnnotationFigure(title, shape, dict(each)))
@@ -155,22 +151,21 @@ def size_of(data: Any, origin: str) -> tuple[int, int]:
     data = data.get("size") if isinstance(data, Mapping) else None
     height, width = (data.get("height"), data.get("width")) if isinstance(data, Mapping) else (None, None)
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
-        raise AnnotationError(f"{origin}: its size is {shown(data)}; expected height and width")
+        raise InputError(f"{origin}: its size is {shown(data)}; expected height and width")
     if height * width > MAX_PIXELS:
-        raise AnnotationError(f"{origin}: {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
+        raise InputError(f"{origin}: {width}x{height} pixels are more than the {MAX_PIXELS} allowed")
     return height, width
 
 
 def _lists(data: Any, origin: str) -> tuple[list[Any], list[Any]]:
-    """The objects and the tags."""
     if not isinstance(data, Mapping):
-        raise AnnotationError(f"{origin}: not an annotation: expected an object with `size` and `objects`")
+        raise InputError(f"{origin}: not an annotation: expected an object with `size` and `objects`")
     objects, tags = (data.get(key) or [] for key in ("objects", "tags"))
     if not isinstance(objects, list) or not isinstance(tags, list):
-        raise AnnotationError(f"{origin}: `objects` and `tags` must be lists")
+        raise InputError(f"{origin}: `objects` and `tags` must be lists")
     if len(objects) > MAX_OBJECTS:
-        raise AnnotationError(f"{origin}: has {len(objects)} objects, more than {MAX_OBJECTS}")
+        raise InputError(f"{origin}: has {len(objects)} objects, more than {MAX_OBJECTS}")
     for tag in tags:
         if not is_name(tag.get("name") if isinstance(tag, Mapping) else tag):
-            raise AnnotationError(f"{origin}: a tag is {shown(tag)}; expected a name, or an object with one")
+            raise InputError(f"{origin}: a tag is {shown(tag)}; expected a name, or an object with one")
     return objects, tags

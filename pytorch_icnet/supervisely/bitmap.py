@@ -70,11 +70,7 @@ def encode(mask: Mask) -> str:
 
 
 def tight(mask: Mask) -> tuple[int, int, Mask]:
-    """Left, top and the part of a mask that is not empty around.
-
-    Raises:
-        ValueError: the mask is empty.
-    """
+    """Left, top and the part of a mask that is not empty around. Raises ValueError: the mask is empty."""
     left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
     if not width:
         raise ValueError("an empty mask")

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from icnet_common.config import (
-    as_data,
     boolean,
     checked,
     choice,
@@ -102,10 +101,6 @@ class TrainConfig:
     use_batchnorm: bool = boolean(True)
     gpu_devices: tuple[int, ...] = distinct_integers((0,), least=0, most=255)
 
-    def as_data(self) -> dict[str, Any]:
-        """For files: what :func:`train_config_of` takes."""
-        return as_data(self)
-
 
 @dataclass(frozen=True)
 class Renamed:
@@ -150,7 +145,7 @@ class Overlap:
 class Mode:
     """Where in an image the network looks; this one: at the whole image."""
 
-    name: str = choice("full_image", "full_image")
+    name: str = choice("full_image", "full_image", "roi", "bboxes", "sliding_window")
     model_classes: Renamed = Renamed()
     model_tags: RenamedTags = RenamedTags()
     save_probabilities: bool = boolean(False)
@@ -212,11 +207,7 @@ class InferenceConfig:
 
 
 def read_train_config(path: str | os.PathLike[str]) -> TrainConfig:
-    """Read a train configuration.
-
-    Raises:
-        InputError: no such file, or anything wrong in it; begins with its name.
-    """
+    """Read a train configuration. Raises InputError: no such file, or anything wrong in it; begins with its name."""
     return train_config_of(read_json(path), os.fspath(path))
 
 
@@ -253,7 +244,7 @@ def mode_of(data: Any, origin: str, prefix: str = "") -> Mode:
         return checked(Mode, data, origin, prefix)
     name = data.get("name", "full_image")
     if not isinstance(name, str) or name not in MODES:
-        return checked(_AnyMode, {"name": name}, origin, prefix)
+        return checked(Mode, {"name": name}, origin, prefix)
     mode = checked(MODES[name], _with_either_word(data), origin, prefix)
     if isinstance(mode, Windows):
         pairs = ((mode.min_overlap.x, mode.window.width, "x"), (mode.min_overlap.y, mode.window.height, "y"))
@@ -262,11 +253,6 @@ def mode_of(data: Any, origin: str, prefix: str = "") -> Mode:
                 key = f"{prefix}min_overlap.{axis}"
                 raise InputError(f"{origin}: {key} is {overlap}; expected less than the window's {side}")
     return mode
-
-
-@dataclass(frozen=True)
-class _AnyMode(Mode):
-    name: str = choice("full_image", *MODES)
 
 
 def _with_either_word(mode: Mapping[str, Any]) -> dict[str, Any]:

@@ -28,13 +28,8 @@ class RegionProbabilities(NamedTuple):
     """float32 CxHxW, of the classes that are written, in their order."""
 
 
-class _Seen(NamedTuple):
-    """What the network made of a part of an image."""
-
-    box: Box
-    labels: Bytes
-    scores: Floats | None
-    """Probabilities of all classes, CxHxW, where they are wanted."""
+_Seen = tuple[Box, Bytes, Floats | None]
+"""A part of an image, its labels, and the probabilities of all classes, CxHxW, where they are wanted."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +117,16 @@ class Inference:
             seen, frames = [self._slide(rgb, whole, grid, overlap)], [(mode.class_name, box) for box in _boxes(grid)]
         else:
             seen, frames = [self._look(rgb, whole)], []
-        figures = [figure for each in seen for figure in self._figures(each)]
+        figures = [
+            AnnotationFigure(written.title, Bitmap.of(mask, box.left, box.top))
+            for box, labels, _ in seen
+            for index, written in self._written.items()
+            if (mask := labels == index).any()
+        ]
         if getattr(mode, "save", False):
             figures += [AnnotationFigure(title, Rectangle(box)) for title, box in frames]
         chosen = list(self._written)
-        regions = [RegionProbabilities(each.box, each.scores[chosen]) for each in seen if each.scores is not None]
+        regions = [RegionProbabilities(box, scores[chosen]) for box, _, scores in seen if scores is not None]
         return replace(annotation, figures=(*annotation.figures, *figures)), regions
 
     def passes(self, annotation: Annotation) -> int:
@@ -145,21 +145,15 @@ class Inference:
     def _look(self, rgb: Bytes, box: Box) -> _Seen:
         part, predictor = np.ascontiguousarray(box.cut(rgb)), self.model.predictor
         if not self.mode.save_probabilities:
-            return _Seen(box, predictor.labels(part), None)
+            return box, predictor.labels(part), None
         scored = predictor.forward(predictor.prepare(part))
-        return _Seen(box, predictor.finish(scored), predictor.probabilities_of(scored))
+        return box, predictor.finish(scored), predictor.probabilities_of(scored)
 
     def _slide(self, rgb: Bytes, box: Box, grid: Grid, overlap: tuple[int, int]) -> _Seen:
         if not self.mode.save_probabilities:
-            return _Seen(box, self.model.predictor.sliding_labels(rgb, grid.window, overlap), None)
+            return box, self.model.predictor.sliding_labels(rgb, grid.window, overlap), None
         scores = self.model.predictor.sliding(rgb, grid.window, overlap)
-        return _Seen(box, first_maximum(scores.transpose(1, 2, 0)), scores)
-
-    def _figures(self, seen: _Seen) -> Iterable[AnnotationFigure]:
-        for index, written in self._written.items():
-            mask = seen.labels == index
-            if mask.any():
-                yield AnnotationFigure(written.title, Bitmap.of(mask, seen.box.left, seen.box.top))
+        return box, first_maximum(scores.transpose(1, 2, 0)), scores
 
     def _boxes(self, mode: Boxes, annotation: Annotation) -> list[tuple[AnnotationFigure, Box]]:
         """The figures that are looked at, with the boxes around them; those outside the image are left out."""
@@ -173,11 +167,7 @@ class Inference:
 
 
 def inner(box: Box, sides: Sides) -> Box:
-    """What is left of a box when each side is moved inwards.
-
-    Raises:
-        InputError: nothing, or more than there was.
-    """
+    """What is left of a box when each side is moved inwards. Raises InputError: nothing, or more than there was."""
     left, top, right, bottom = _pixels(box, sides)
     cut = Box(box.left + left, box.top + top, box.right - right, box.bottom - bottom)
     if cut.within(box.bottom + 1, box.right + 1) != cut:

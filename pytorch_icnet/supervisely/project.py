@@ -20,6 +20,7 @@ from .meta import MAX_META_BYTES, Meta, meta_of
 
 META = "meta.json"
 IMAGES, ANNOTATIONS, PROBABILITIES = "img", "ann", "probabilities"
+_COMPACT: dict[str, Any] = {"indent": None, "ensure_ascii": False, "separators": (",", ":")}
 _READABLE = (".png", ".jpg", ".jpeg")
 
 
@@ -92,7 +93,7 @@ class ProjectWriter:
 
     def __init__(self, folder: Path, meta: Meta) -> None:
         self.folder = folder
-        _write_json(folder / META, meta.as_data())
+        write_json(folder / META, meta.as_data(), **_COMPACT)
 
     def add(self, item: Item, annotation: Annotation) -> None:
         """Add an image, as a hard link where the disk can, and its annotation."""
@@ -104,14 +105,10 @@ class ProjectWriter:
         except OSError:
             with atomic_write(image) as temporary:
                 shutil.copyfile(source, temporary)
-        _write_json(self.path(item, ANNOTATIONS, f"{item.name}.json"), annotation.as_data())
+        write_json(self.path(item, ANNOTATIONS, f"{item.name}.json"), annotation.as_data(), **_COMPACT)
 
     def path(self, item: Item, kind: str, name: str) -> Path:
-        """The path of a file that belongs to an item.
-
-        Raises:
-            InputError: a name that would lead elsewhere.
-        """
+        """The path of a file that belongs to an item. Raises InputError: a name that would lead elsewhere."""
         for part in (item.dataset, name):
             if part in ("", ".", "..") or any(letter in part for letter in "/\\\0"):
                 raise InputError(f"{part!r}: not the name of a file")
@@ -129,7 +126,3 @@ def new_project(path: str | os.PathLike[str], meta: Meta) -> Iterator[ProjectWri
         Path(path).rmdir()  # an empty folder may be given
     with atomic_folder(path, lambda _: False) as folder:
         yield ProjectWriter(folder, meta)
-
-
-def _write_json(path: Path, data: Any) -> None:
-    write_json(path, data, indent=None, ensure_ascii=False, separators=(",", ":"))

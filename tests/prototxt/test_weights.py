@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from icnet_common import untrusted
+from icnet_common import files
 from prototxt import LegacyBlob, WeightsError, encode, read_weights, schema, wire
 
 from ..fuzz import reference
@@ -246,7 +246,7 @@ def test_arrays_are_read_only_views(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert not blob.flags.writeable and not blob.flags.owndata
     with pytest.raises(ValueError, match="read-only"):
         blob[0] = 1
-    monkeypatch.setattr(untrusted, "MAP_FROM", 1)
+    monkeypatch.setattr(files, "MAP_FROM", 1)
     mapped = read_weights(path)["a"][0]
     assert np.array_equal(mapped, blob) and not mapped.flags.writeable
     base: Any = mapped
@@ -256,13 +256,13 @@ def test_arrays_are_read_only_views(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_released_memory_is_read_again(tmp_path: Path) -> None:
-    values = np.random.default_rng(0).random(untrusted.MAP_FROM // 4, np.float32)
+    values = np.random.default_rng(0).random(files.MAP_FROM // 4, np.float32)
     path = tmp_path / "w.caffemodel"
     path.write_bytes(layer("a", shape(values.size) + field(5, values.tobytes())))
     blob = read_weights(path)["a"][0]
     assert np.array_equal(blob, values)
     for array in (blob, blob[100:5000], blob[:3], values):
-        untrusted.release(array)
+        files.release(array)
         assert np.array_equal(blob, values)
 
 

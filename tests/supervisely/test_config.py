@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from pytorch_icnet.supervisely.config import (
     Boxes,
@@ -42,8 +43,8 @@ def test_every_key_of_a_train_configuration_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(TRAIN))
     read = read_train_config(path)
-    assert read.as_data() == TRAIN
-    defaults = train_config_of({}, "c").as_data()
+    assert as_data(read) == TRAIN
+    defaults = as_data(train_config_of({}, "c"))
     assert defaults.keys() == TRAIN.keys() and all(defaults[key] != TRAIN[key] for key in TRAIN)
     assert train_config_of(defaults, "c") == train_config_of({}, "c")
 

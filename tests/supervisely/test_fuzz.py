@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from pytorch_icnet.supervisely.annotation import annotation_of
 from pytorch_icnet.supervisely.config import inference_config_of, train_config_of
@@ -70,7 +71,7 @@ def draw(canvas_of: Any) -> Any:
 READERS: list[tuple[Any, Callable[[Any], Any]]] = [
     (ANNOTATION, draw),
     (META, lambda data: meta_of(data, "m.json").as_data()),
-    (TRAIN, lambda data: train_config_of(data, "t.json").as_data()),
+    (TRAIN, lambda data: as_data(train_config_of(data, "t.json"))),
     (INFERENCE, lambda data: inference_config_of(data, "i.json")),
 ]
 

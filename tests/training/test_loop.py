@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from icnet_common.signals import GracefulShutdown
 from pytorch_icnet import load
@@ -224,7 +225,7 @@ def test_two_processes_are_one_with_both_their_batches(root: Path, tmp_path: Pat
     one = trainer(root, tmp_path, chosen, val_source=True, weights=DEMO)
     one.run()
     (tmp_path / "two").mkdir()
-    (tmp_path / "two" / "recipe.yaml").write_text(yaml.safe_dump(chosen.as_data()))
+    (tmp_path / "two" / "recipe.yaml").write_text(yaml.safe_dump(as_data(chosen)))
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(repo=str(REPOSITORY)))
     with socket.socket() as free:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from training.recipes.recipe import names, read_recipe, recipe_of
 from training.schedules import Plateau, Poly, schedule_of
@@ -23,7 +24,7 @@ def test_all_are_there() -> None:
 def test_each_is_valid_and_says_where_it_comes_from(name: str) -> None:
     recipe = read_recipe(name)
     assert recipe.source
-    assert recipe_of(yaml.safe_load(yaml.safe_dump(recipe.as_data())), name) == recipe
+    assert recipe_of(yaml.safe_load(yaml.safe_dump(as_data(recipe))), name) == recipe
 
 
 def test_icnet_is_the_papers() -> None:

@@ -141,10 +141,6 @@ class Recipe:
     schedule: ScheduleSection = ScheduleSection()
     train: TrainSection = TrainSection()
 
-    def as_data(self) -> dict[str, Any]:
-        """For files: what :func:`recipe_of` takes."""
-        return config.as_data(self)
-
 
 def names() -> list[str]:
     """The recipes that come with the package."""
@@ -177,11 +173,7 @@ def read_recipe(name: str | os.PathLike[str], changes: Sequence[str] = ()) -> Re
 
 
 def recipe_of(data: Any, origin: str) -> Recipe:
-    """A recipe from the content of a file. ``origin`` is for messages.
-
-    Raises:
-        InputError: see :func:`read_recipe`.
-    """
+    """A recipe from the content of a file. ``origin`` is for messages. Raises InputError: see :func:`read_recipe`."""
     recipe = config.checked(Recipe, data, origin, write=repr)
     scale, weights, train = recipe.data.scale, recipe.loss.weights, recipe.train
     rules = {

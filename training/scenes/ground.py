@@ -168,7 +168,6 @@ def _marks(canvas: Canvas, street: Street) -> None:
 
 
 def _patches(canvas: Canvas, rng: np.random.Generator, street: Street, grey: float) -> None:
-    """Repairs, worn tracks and manhole covers."""
     for lane in street.lanes:
         for offset in (-0.75, 0.75):
             x = lane.x + offset

@@ -63,7 +63,6 @@ def _roadside(canvas: Canvas, rng: np.random.Generator, street: Street, side: in
 
 
 def _houses(canvas: Canvas, rng: np.random.Generator, front: float, side: int, near: float, far: float) -> None:
-    """A row of houses."""
     count = max(1, round((far - near) / 13))
     height = float(rng.uniform(7, 19))
     edges = np.linspace(near, far, count + 1).tolist()
@@ -106,7 +105,6 @@ class _Things:
             paint_item()
 
     def add(self, z: float, thing: Callable[..., None], *where: Any) -> None:
-        """Something ``z`` metres away."""
         self.items.append((z, partial(thing, self.canvas, self.rng, *where)))
 
     def uniform(self, low: float, high: float) -> float:
@@ -122,11 +120,9 @@ class _Things:
         self.add(z, thing, Pose(x, z if heading > 0 else z + length, yaw))
 
     def sideways(self) -> float:
-        """A heading more or less across the street."""
         return (1 if self.rng.random() < 0.5 else -1) * self.uniform(0.8, 2.2)
 
     def on_pavements(self) -> None:
-        """People, bicycles and posts on both pavements, trees at the kerbs."""
         rng, junction = self.rng, self.street.junction
         for kerb, front in ((self.street.left, self.street.fronts[0]), (self.street.right, self.street.fronts[1])):
             side = 1 if kerb > 0 else -1
@@ -156,7 +152,6 @@ class _Things:
                 self.add(pose.z, thing, pose)
 
     def parked(self) -> None:
-        """Cars, and now and then a truck or motorcycles, in the parking strips."""
         street, junction = self.street, self.street.junction
         for x, parked, heading in (
             (street.left + 1.15, street.parking[0], -1),
@@ -177,7 +172,6 @@ class _Things:
                     z = junction[1] + 3
 
     def traffic(self, x: float, heading: int, *, tram: bool) -> None:
-        """What drives in a lane."""
         z = self.uniform(9 if abs(x) < 1 else 6, 30)
         if tram:
             self.vehicle(vehicles.train, x, z, heading, 25.5)

@@ -18,6 +18,7 @@ from torch import nn
 
 from converter.state_dict import mismatch
 from evaluation.run.distributed import Group
+from icnet_common.config import as_data
 from icnet_common.errors import InputError
 from icnet_common.files import write_json
 from pytorch_icnet import ICNet, icnet
@@ -255,7 +256,7 @@ def plan_project(
     classes = tuple(
         ObjectClass(each.title, "bitmap", each.colour) for each in project.meta.classes if each.title in indices
     )
-    checkpoint = PluginCheckpoint(out, config.as_data(), classes, indices)
+    checkpoint = PluginCheckpoint(out, as_data(config), classes, indices)
     if group.is_main and not (out / LAST).exists():
         (out / CHECKPOINTS).unlink(missing_ok=True)
     source, val_source = sources(config, project, indices, checkpoint.table())
