@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from icnet_common.errors import InputError
 from pytorch_icnet.datasets.classes import INSTANCES, ClassTable
-from pytorch_icnet.imaging import pillow
 from pytorch_icnet.imaging.images import MAX_PIXELS
+from pytorch_icnet.imaging.inputs import pillow_module
 
 _GROUP = "group"
 """What an object's label ends with where single instances could not be told apart."""
@@ -50,8 +50,8 @@ def draw(path: str | os.PathLike[str], table: ClassTable) -> npt.NDArray[np.int3
     """
     path = Path(path)
     size, objects = _read(path)
-    image = pillow.module("Image", "drawing polygons").new("I", size[::-1], 0)
-    drawer = pillow.module("ImageDraw", "drawing polygons").Draw(image)
+    image = pillow_module("Image", "drawing polygons").new("I", size[::-1], 0)
+    drawer = pillow_module("ImageDraw", "drawing polygons").Draw(image)
     instances: Counter[str] = Counter()
     for item in objects:
         value = _value(path, item.label, table, instances)

@@ -30,7 +30,7 @@ class Liminn(Protocol):
     predicts = LiminnRecipe
 
     def finish(self, logits: Iterable[Logits], size: Size) -> Prediction:
-        planes = LiminnRecipe(self.settings).at_image(logits, size)
+        planes = LiminnRecipe(self.settings).logits(logits, size)
         return Prediction(largest(planes), largest(planes.trunc()))
 
     def measure(self, prediction: Prediction, truth: GroundTruth, name: str) -> ImageStats:

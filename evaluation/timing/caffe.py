@@ -15,7 +15,7 @@ from pytorch_icnet.icnet import INPUT_SIZE, ICNet, folded
 from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import engine
 from pytorch_icnet.runtime.devices import arithmetic
-from pytorch_icnet.runtime.work import Ceilings, PassCost, ceilings, work
+from pytorch_icnet.runtime.work import FlopAndBytes, ceilings, work
 from pytorch_icnet.variants import NAMES
 from pytorch_icnet.variants.mmseg import FAMILY
 from pytorch_icnet.weights.checkpoints import ICNET, read_checkpoint
@@ -88,7 +88,7 @@ class CaffeTime:
         return report(times, layers, reached, end_to_end, setting), results
 
 
-def speed(done: PassCost, milliseconds: float, limits: Ceilings) -> dict[str, float]:
+def speed(done: FlopAndBytes, milliseconds: float, limits: FlopAndBytes) -> dict[str, float]:
     """What a pass reaches, per second, beside what the machine does."""
     seconds = milliseconds / 1000
     return {

@@ -172,14 +172,14 @@ def _image_of(data: bytes, name: PathLike, max_pixels: int) -> _Image:
     return image
 
 
-def _jpeg_size(data: bytes) -> Size:
+def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Width and height from a JPEG's frame header (ITU-T T.81, B.2.2).
 
     Raises:
         ValueError: there is none, or the image data is cut off.
     """
     position = 2
-    size: Size | None = None
+    size: tuple[int, int] | None = None
     while position + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, position)
         if marker == 0xFFFF:  # fill byte

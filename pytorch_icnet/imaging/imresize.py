@@ -55,7 +55,7 @@ class Plan:
         """Height and width of the result."""
         return len(self.rows.indices), len(self.columns.indices)
 
-    def source_rows(self, start: int, stop: int) -> Size:
+    def source_rows(self, start: int, stop: int) -> tuple[int, int]:
         """The input rows [first, last) that the output rows [start, stop) are made of."""
         indices = self.rows.indices[start:stop]
         return int(indices.min()), int(indices.max()) + 1

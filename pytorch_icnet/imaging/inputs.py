@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from importlib import import_module
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
+from icnet_common.errors import InputError
+
 from ..arrays import Bytes, Size
-from . import pillow
 from .normalization import Normalization
 from .preprocess import image_blob, resize_image
 
@@ -54,18 +56,30 @@ def _opencv(rgb: Bytes, size: Size) -> Bytes:
     return np.asarray(cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
-def _pillow(rgb: Bytes, size: Size) -> Bytes:
-    return _resized(rgb, size, "BILINEAR")
-
-
 def pillow_nearest(labels: Bytes, size: Size) -> Bytes:
     """A label map, uint8 HxW, at another size as Pillow's NEAREST chooses its pixels."""
-    return _resized(labels, size, "NEAREST")
+    return _pillow(labels, size, "NEAREST")
 
 
-def _resized(image: Bytes, size: Size, resampling: str) -> Bytes:
-    pil = pillow.module("Image", "pytorch-semseg's resizing")
+def _pillow(image: Bytes, size: Size, resampling: str = "BILINEAR") -> Bytes:
+    pil = pillow_module("Image", "pytorch-semseg's resizing")
     return np.array(pil.fromarray(image).resize(size[::-1], pil.Resampling[resampling]))
+
+
+def pillow_module(name: str, purpose: str) -> ModuleType:
+    """``PIL.name``, from an extra: for results that equal another system's drawing or resizing bit for bit.
+
+    Args:
+        name: a submodule, such as ``Image``.
+        purpose: what needs it, for the message.
+
+    Raises:
+        InputError: Pillow is not installed.
+    """
+    try:
+        return import_module(f"PIL.{name}")
+    except ImportError:
+        raise InputError(f"{purpose} needs Pillow: pip install pytorch-icnet[pillow]") from None
 
 
 RESIZE: Mapping[str, Callable[[Bytes, Size], Bytes]] = MappingProxyType(

@@ -12,8 +12,7 @@ import torch
 
 from ..arrays import Bytes, Floats, Size
 from . import plain
-from .fused.candidate import Candidate
-from .fused.tiles import Tiling, tiling
+from .fused.tiles import Candidate, tiling
 from .implementations import choose
 from .imresize import plan
 from .plain import ZOOM, first_maximum
@@ -46,7 +45,11 @@ def postprocess(scores: torch.Tensor, size: Size, *, full_size: Size = FULL_SIZE
     """
     planes, zoom = _planes(scores, full_size)
     planned = plan(tuple(full_size), tuple(size))
-    candidate = _fused(planes, tiling(tuple(full_size), planned.size, zoom), choose(form, planes.device))
+    form = choose(form, planes.device)
+    candidate: Candidate | None = None
+    if form != "plain":
+        geometry = tiling(tuple(full_size), planned.size, zoom)
+        candidate = import_module(f"{__package__}.fused.{form}_labels").candidate(planes, geometry)
     if candidate is None:
         return plain.label_rows(planes, zoom, planned, 0, planned.size[0])
     return candidate.finish(planes, zoom, planned)
@@ -58,14 +61,6 @@ def probabilities(scores: torch.Tensor, size: Size, *, full_size: Size = FULL_SI
     planned = plan(tuple(full_size), tuple(size))
     blocks = [block for _, _, block in plain.probability_rows(planes, zoom, planned, 0, planned.size[0])]
     return np.concatenate(blocks)
-
-
-def _fused(planes: torch.Tensor, geometry: Tiling, form: str) -> Candidate | None:
-    """The label map by a fused implementation; None where only the plain implementation will do."""
-    if form == "plain":
-        return None
-    found: Candidate | None = import_module(f"{__package__}.fused.{form}_labels").candidate(planes, geometry)
-    return found
 
 
 def _planes(scores: torch.Tensor, full_size: Size) -> tuple[torch.Tensor, int]:

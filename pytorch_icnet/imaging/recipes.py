@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -80,13 +81,20 @@ class InferenceRecipe(ABC):
 
     one_size: ClassVar[bool] = True
     """Whether every image is resized to :attr:`InputSpec.input_size`."""
+    resize: ClassVar[str]
+    """See :attr:`ModelInput.resize`."""
+    pixels: ClassVar[Normalization]
+    """How the recipe's own networks want their colours."""
 
     def __init__(self, spec: InputSpec) -> None:
         self.spec = spec
 
-    @abstractmethod
     def inputs(self, size: Size) -> tuple[ModelInput, ...]:
         """What the network is fed for an image of ``size``. Views are values: equal ones need one forward pass."""
+        return (self._input(self.spec.input_size if self.one_size else self.spec.fit(size)),)
+
+    def _input(self, size: Size, flip: bool = False) -> ModelInput:
+        return ModelInput(size, self.resize, self.spec.pixels or self.pixels, flip)
 
     def label_size(self, size: Size) -> Size:
         """The size of the label map for an image of ``size``: its own, unless the recipe compares at another one."""
@@ -110,8 +118,7 @@ class InferenceRecipe(ABC):
 class OfficialRecipe(InferenceRecipe):
     """MATLAB's (hszhao/ICNet, ``eval_sub.m``): the image resized to one size, probabilities resized back."""
 
-    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
-        return (ModelInput(self.spec.input_size, "matlab", self.spec.pixels or CAFFE),)
+    resize, pixels = "matlab", CAFFE
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         (scores,) = logits
@@ -130,8 +137,19 @@ class NativeRecipe(OfficialRecipe):
 
     one_size = False
 
-    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
-        return (ModelInput(self.spec.fit(size), "matlab", self.spec.pixels or CAFFE),)
+
+class _LogitsRecipe(InferenceRecipe):
+    """Recipes that take the softmax and the first maximum of logits at the size of the label map."""
+
+    @abstractmethod
+    def logits(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
+        """CxHxW of :meth:`label_size`; arguments as for :meth:`probabilities`."""
+
+    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
+        return _channels_last(self.logits(logits, size).softmax(0))
+
+    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
+        return largest(self.logits(logits, size))
 
 
 class MMSegRecipe(InferenceRecipe):
@@ -141,7 +159,7 @@ class MMSegRecipe(InferenceRecipe):
     scales are relative to the image's own size, as in 1.x; in 0.x to 2048x1024, which is the same for Cityscapes.
     """
 
-    one_size = False
+    one_size, resize, pixels = False, "opencv", IMAGENET
 
     LONG_SIDE, SHORT_SIDE = 2048, 1024
     """Into which the test pipeline of the Cityscapes configurations fits every image, enlarging small ones too."""
@@ -152,22 +170,11 @@ class MMSegRecipe(InferenceRecipe):
             sizes = [_fitted(size, _scaled(size, scale)) for scale in self.spec.scales]
         else:
             sizes = [_fitted(size, (self.SHORT_SIDE, self.LONG_SIDE))]
-        pixels = self.spec.pixels or IMAGENET
-        return tuple(
-            ModelInput(self.spec.fit(scaled), "opencv", pixels, flip)
-            for scaled in dict.fromkeys(sizes)
-            for flip in flips
-        )
+        return tuple(self._input(self.spec.fit(scaled), flip) for scaled in dict.fromkeys(sizes) for flip in flips)
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        total: torch.Tensor | None = None
-        count = 0
-        for planes in self._at_image(logits, size):
-            softmax = planes.softmax(0)
-            total = softmax if total is None else total.add_(softmax)
-            count += 1
-        assert total is not None
-        return _channels_last(total / count)
+        softmaxes = (planes.softmax(0) for planes in self._at_image(logits, size))
+        return _channels_last(reduce(torch.Tensor.add_, softmaxes) / len(self.inputs(size)))
 
     def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
         if self.augmented:
@@ -187,52 +194,33 @@ class MMSegRecipe(InferenceRecipe):
             yield resize_scores(planes.flip(-1) if view.flip else planes, size, align_corners=False)
 
 
-class LiminnRecipe(InferenceRecipe):
+class LiminnRecipe(_LogitsRecipe):
     """liminn/ICNet-pytorch's (``evaluate.py``): images as they are."""
 
-    one_size = False
+    one_size, resize, pixels = False, "opencv", TORCHVISION
 
-    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
-        return (ModelInput(self.spec.fit(size), "opencv", self.spec.pixels or TORCHVISION),)
-
-    def at_image(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
-        """Logits at the image's size, CxHxW."""
+    def logits(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
         (scores,) = logits
         return resize_scores(scores.full(), size, align_corners=True)
 
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        return _channels_last(self.at_image(logits, size).softmax(0))
 
-    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
-        return largest(self.at_image(logits, size))
-
-
-class SemSegRecipe(InferenceRecipe):
+class SemSegRecipe(_LogitsRecipe):
     """pytorch-semseg's (``validate.py``): at the network's size; the mean logits of the image and its mirror image."""
 
+    resize, pixels = "pillow", UNIT_BGR
+
     def inputs(self, size: Size) -> tuple[ModelInput, ...]:
-        pixels = self.spec.pixels or UNIT_BGR
         flips = (False,) if self.spec.flip is False else (False, True)
-        return tuple(ModelInput(self.spec.input_size, "pillow", pixels, flip) for flip in flips)
+        return tuple(self._input(self.spec.input_size, flip) for flip in flips)
 
     def label_size(self, size: Size) -> Size:
         return self.spec.input_size
 
-    def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
-        return _channels_last(self._mean(logits, size).softmax(0))
-
-    def labels(self, logits: Iterable[Logits], size: Size) -> Bytes:
-        return largest(self._mean(logits, size))
-
-    def _mean(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
+    def logits(self, logits: Iterable[Logits], size: Size) -> torch.Tensor:
         views = self.inputs(size)
-        total: torch.Tensor | None = None
-        for view, scores in zip(views, logits, strict=True):
-            planes = resize_scores(scores.full(), self.spec.input_size, align_corners=True)
-            planes = planes.flip(-1) if view.flip else planes
-            total = planes if total is None else total + planes
-        assert total is not None
-        return total / len(views)
+        resized = (resize_scores(scores.full(), self.spec.input_size, align_corners=True) for scores in logits)
+        planes = (scores.flip(-1) if view.flip else scores for view, scores in zip(views, resized, strict=True))
+        return reduce(torch.add, planes) / len(views)
 
 
 class SuperviselyRecipe(InferenceRecipe):
@@ -241,8 +229,7 @@ class SuperviselyRecipe(InferenceRecipe):
     The cubic kernel overshoots: probabilities reach from about -0.25 to 1.3.
     """
 
-    def inputs(self, size: Size) -> tuple[ModelInput, ...]:
-        return (ModelInput(self.spec.input_size, "opencv", self.spec.pixels or CAFFE),)
+    resize, pixels = "opencv", CAFFE
 
     def probabilities(self, logits: Iterable[Logits], size: Size) -> Floats:
         (scores,) = logits

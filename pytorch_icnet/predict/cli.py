@@ -23,8 +23,7 @@ from icnet_common.signals import GracefulShutdown
 from .. import options as shared
 from ..datasets.tables import read_table
 from ..imaging.normalization import NORMALIZATIONS
-from ..imaging.region import CropRegion
-from ..imaging.windows import OVERLAP
+from ..imaging.windows import OVERLAP, CropRegion
 from ..outputs import KINDS, PROBABILITY_FILES, Drawing
 from ..predictor import Predictor
 from ..supervisely.apply import apply_config

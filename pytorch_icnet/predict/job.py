@@ -20,8 +20,7 @@ from icnet_common.progress import ProgressBar
 from pytorch_icnet.runtime.devices import device_name
 
 from ..arrays import Bytes, Floats, Size
-from ..imaging.region import CropRegion
-from ..imaging.windows import OVERLAP
+from ..imaging.windows import OVERLAP, CropRegion
 from ..pipeline import ImageTask, Pipeline, Threads
 from ..predictor import Predictor, Prepared, Scored, most_probable
 from .outputs import SourceOutputs, Videos

@@ -21,26 +21,29 @@ _ROUNDS = 5
 
 
 @dataclass(frozen=True)
-class PassCost:
-    """What a pass takes.
+class FlopAndBytes:
+    """What a pass takes, or what a machine does in a second.
 
     Attributes:
-        flop: multiplications and additions of the convolutions and matrix products.
-        bytes: the bottoms, weights and tops of these, each moved once.
+        flop: multiplications and additions.
+        bytes: read and written.
     """
 
     flop: float
     bytes: float
 
 
-def work(module: nn.Module, shape: Sequence[int], precision: str = "fp32") -> PassCost:
-    """What a pass of ``module`` on images of ``shape`` (N, 3, H, W) takes, from the shapes alone."""
+def work(module: nn.Module, shape: Sequence[int], precision: str = "fp32") -> FlopAndBytes:
+    """What a pass of ``module`` on images of ``shape`` (N, 3, H, W) takes, from the shapes alone.
+
+    Convolutions and matrix products count: their bottoms, weights and tops are moved once each.
+    """
     with torch.no_grad(), _Counter() as counter:
         on_paper = copy.deepcopy(module).to("meta")
         x = torch.empty(tuple(shape), device="meta", dtype=next(on_paper.parameters()).dtype)
         counter.clear()
         scores_of(on_paper, x, quarter=card_of(module).stride == QUARTER)
-    return PassCost(counter.flop, counter.numbers * PRECISIONS[precision].itemsize)
+    return FlopAndBytes(counter.flop, counter.numbers * PRECISIONS[precision].itemsize)
 
 
 class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -72,21 +75,12 @@ class _Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.numbers += sum(tensor.numel() for tensor in tensors)
 
 
-@dataclass(frozen=True)
-class Ceilings:
-    """What the machine reaches where nothing else limits it, per second.
+def ceilings(device: torch.device, precision: str) -> FlopAndBytes:
+    """What the machine reaches per second where nothing else limits it.
 
-    Attributes:
-        flop: of a product of two square matrices.
-        bytes: read and written by a copy.
+    They are measured with as many threads as torch uses, which takes a second or two: the operations of a product of
+    two square matrices, and the bytes of a copy.
     """
-
-    flop: float
-    bytes: float
-
-
-def ceilings(device: torch.device, precision: str) -> Ceilings:
-    """Measure them, with as many threads as torch uses; takes a second or two."""
     side = 8192 if device.type == "cuda" else 2048
     dtype = PRECISIONS[precision]
     a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
@@ -95,7 +89,7 @@ def ceilings(device: torch.device, precision: str) -> Ceilings:
     with torch.inference_mode(), arithmetic(precision):
         product = best_time(lambda: torch.mm(a, b), device)
         moved = best_time(lambda: target.copy_(source), device)
-    return Ceilings(2 * side**3 / product, 2 * source.nbytes / moved)
+    return FlopAndBytes(2 * side**3 / product, 2 * source.nbytes / moved)
 
 
 def best_time(call: Callable[[], object], device: torch.device) -> float:

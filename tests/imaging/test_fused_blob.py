@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytorch_icnet.imaging import implementations, imresize, preprocess
-from pytorch_icnet.imaging.fused.lines import tap_rows
+from pytorch_icnet.imaging.fused.tiles import tap_rows
 from pytorch_icnet.imaging.imresize import Plan, plan
 from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET, TORCHVISION, UNIT_BGR, Normalization
 from pytorch_icnet.imaging.preprocess import image_blob

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytorch_icnet.imaging import implementations, plain, postprocess
-from pytorch_icnet.imaging.fused import candidate, tiles, torch_labels
+from pytorch_icnet.imaging.fused import tiles, torch_labels
 from pytorch_icnet.imaging.imresize import plan
 
 from .matlab_reference import FIXTURES, assert_same_bits, formula_scores, sha256, slow_imresize
@@ -263,7 +263,7 @@ def test_a_smaller_margin_is_noticed_when_compiled(
 def test_pixels_without_doubt_are_noticed(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evaluating alone decides near ties otherwise than the plain form."""
     monkeypatch.setattr(tiles.Tiling, "doubt", lambda self, classes: -1.0)
-    monkeypatch.setattr(candidate.Candidate, "finish", lambda self, *_: self.labels)
+    monkeypatch.setattr(tiles.Candidate, "finish", lambda self, *_: self.labels)
     with pytest.raises(AssertionError, match="samples differ"):
         assert_as_plain(ADVERSARIES["nearly equal"], (32, 32), form, (33, 33))
 

@@ -48,7 +48,7 @@ for taps in (2, 3):
     for rows_first in (False, True):
         check(
             triton_blob._make,
-            {"ROW_TAPS": taps, "COLUMN_TAPS": 2, "ROWS_FIRST": rows_first, "NORMALIZATIONS": 256},
+            {"ROW_TAPS": taps, "COLUMN_TAPS": 2, "ROWS_FIRST": rows_first, "PIXELS": 256},
             image="*u8", planes="*fp32", table="*fp32", rows="*i32", row_weights="*fp64", columns="*i32",
             column_weights="*fp64", height="i32", width="i32", image_width="i32", red="i32", green="i32", blue="i32",
         )

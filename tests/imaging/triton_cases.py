@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pytorch_icnet.imaging import imresize, postprocess, preprocess
-from pytorch_icnet.imaging.fused import candidate, tiles, triton_labels
+from pytorch_icnet.imaging.fused import tiles, triton_labels
 from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET
 from pytorch_icnet.imaging.preprocess import image_blob
 
@@ -80,7 +80,7 @@ def test_the_kernel_alone_is_right_but_for_near_ties(monkeypatch: pytest.MonkeyP
     values = torch.zeros(3, 5, 13)
     values[1] = torch.from_numpy(np.random.default_rng(2).uniform(-2e-7, 2e-7, (5, 13)))
     assert_as_plain(values, (16, 48), (17, 49))
-    monkeypatch.setattr(candidate.Candidate, "finish", lambda self, *_: self.labels)
+    monkeypatch.setattr(tiles.Candidate, "finish", lambda self, *_: self.labels)
     monkeypatch.setattr(triton_labels, "may_list", lambda pixels: pixels)
     with pytest.raises(AssertionError, match="samples differ"):
         assert_as_plain(values, (16, 48), (17, 49))

@@ -8,7 +8,7 @@ import torch
 from ...arrays import Bytes, Doubles, Floats, Indices, Size
 from ..imresize import BELOW_HALF, plan
 from .compiled import compiled, in_parts
-from .lines import TapRows, tap_rows
+from .tiles import TapRows, tap_rows
 
 
 def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,8 @@ import numpy.typing as npt
 import torch
 
 from ...arrays import Bytes, Floats, Indices, Ints
-from .candidate import Candidate, may_list
 from .compiled import compiled, in_parts
-from .tiles import MARGIN, RELATIVE, Axis, Tiling
+from .tiles import MARGIN, RELATIVE, Axis, Candidate, Tiling, may_list
 
 Tops = npt.NDArray[np.int16]
 

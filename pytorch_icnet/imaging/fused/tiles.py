@@ -43,9 +43,11 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
-from ...arrays import Floats, Indices, Ints, Size
-from ..imresize import Taps, plan
+from ...arrays import Bytes, Doubles, Floats, Indices, Ints, Size
+from .. import plain
+from ..imresize import Plan, Taps, plan
 
 MARGIN = np.float32(2**-10)
 RELATIVE = np.float32(2**-20)
@@ -125,3 +127,43 @@ def axis(taps: Taps, length: int, zoom: int) -> Axis:
 
 def _ints(values: Indices) -> Ints:
     return np.ascontiguousarray(values, np.int32)
+
+
+class Candidate(NamedTuple):
+    """A label map but for the pixels that the certificates leave to the plain implementation."""
+
+    labels: Bytes
+    """HxW."""
+    uncertain: Indices
+    """Indices into the flattened label map of the pixels that the plain implementation has to decide."""
+    dense_rows: tuple[tuple[int, int], ...] = ()
+    """Rows [start, stop) with so many such pixels that they are not listed."""
+
+    def finish(self, planes: torch.Tensor, zoom: int, planned: Plan) -> Bytes:
+        """The label map; arguments as for :func:`..plain.label_rows`."""
+        self.labels.reshape(-1)[self.uncertain] = plain.label_pixels(planes, zoom, planned, self.uncertain)
+        for start, stop in self.dense_rows:
+            self.labels[start:stop] = plain.label_rows(planes, zoom, planned, start, stop)
+        return self.labels
+
+
+def may_list(pixels: int) -> int:
+    """How many of so many pixels are listed at most; beyond that, whole rows cost the plain implementation less."""
+    return pixels // 64 + 64
+
+
+class TapRows(NamedTuple):
+    """One axis of a resize, packed for kernels, without the taps whose weight is zero: they add nothing to bytes."""
+
+    indices: Ints
+    """(taps, outputs), in imresize's order."""
+    weights: Doubles
+    """(taps, outputs); 0 where an output has fewer taps than others."""
+
+
+def tap_rows(taps: Taps) -> TapRows:
+    """The non-zero taps of an axis."""
+    zero = taps.weights == 0
+    order = np.argsort(zero, axis=1, kind="stable")[:, : int((~zero).sum(axis=1).max())]
+    indices, weights = (np.take_along_axis(part, order, axis=1).T for part in (taps.indices, taps.weights))
+    return TapRows(np.ascontiguousarray(indices, np.int32), np.ascontiguousarray(weights))

@@ -15,8 +15,7 @@ import numpy.typing as npt
 import torch
 
 from ...arrays import Floats, Indices
-from .candidate import Candidate, may_list
-from .tiles import MARGIN, RELATIVE, Axis, Tiling
+from .tiles import MARGIN, RELATIVE, Axis, Candidate, Tiling, may_list
 
 _CACHED = 1 << 19
 """Probabilities in work at once on a processor: 2 MB, about what its second-level cache holds."""

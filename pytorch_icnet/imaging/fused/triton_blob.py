@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 import triton
@@ -11,40 +10,30 @@ import triton.language as tl
 
 from ...arrays import Size
 from ..imresize import plan
-from .lines import tap_rows
+from .tiles import tap_rows
 
 _PIXELS = 256
 """Pixels of a program."""
-
-
-class ResizeTables(NamedTuple):
-    """A resize on a device; see :class:`.lines.TapRows`."""
-
-    rows: torch.Tensor
-    row_weights: torch.Tensor
-    columns: torch.Tensor
-    column_weights: torch.Tensor
-    rows_first: bool
 
 
 def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor) -> torch.Tensor:
     """The blob, on the image's device; see :func:`.torch_blob.blob`. ``image`` is contiguous."""
     height, width = size
     planes = torch.empty((3, height, width), dtype=torch.float32, device=image.device)
-    tables = _tables((int(image.shape[0]), int(image.shape[1])), size, image.device)
+    tables, rows_first = _tables((int(image.shape[0]), int(image.shape[1])), size, image.device)
     # A fused multiply-add would round differently.
     _make[(triton.cdiv(height * width, _PIXELS), 3)](
         image,
         planes,
         table.to(image.device),
-        *tables[:4],
+        *tables,
         height,
         width,
         image.shape[1],
         *order,
-        ROW_TAPS=len(tables.rows),
-        COLUMN_TAPS=len(tables.columns),
-        ROWS_FIRST=tables.rows_first,
+        ROW_TAPS=len(tables[0]),
+        COLUMN_TAPS=len(tables[2]),
+        ROWS_FIRST=rows_first,
         PIXELS=_PIXELS,
         enable_fp_fusion=False,
     )
@@ -52,11 +41,11 @@ def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor)
 
 
 @lru_cache(maxsize=8)
-def _tables(source: Size, size: Size, device: torch.device) -> ResizeTables:
+def _tables(source: Size, size: Size, device: torch.device) -> tuple[list[torch.Tensor], bool]:
+    """The indices and weights of the rows, then of the columns, on a device; and whether the rows go first."""
     planned = plan(source, size)
-    parts = [part for taps in (planned.rows, planned.columns) for part in tap_rows(taps)]
-    rows, row_weights, columns, column_weights = (torch.from_numpy(part).to(device) for part in parts)
-    return ResizeTables(rows, row_weights, columns, column_weights, planned.rows_first)
+    parts = (part for taps in (planned.rows, planned.columns) for part in tap_rows(taps))
+    return [torch.from_numpy(part).to(device) for part in parts], planned.rows_first
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]

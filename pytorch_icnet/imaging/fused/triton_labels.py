@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,22 +11,10 @@ import triton.language as tl
 
 from ...arrays import Size
 from . import torch_labels
-from .candidate import Candidate, may_list
-from .tiles import MARGIN, RELATIVE, Axis, Tiling, tiling
+from .tiles import MARGIN, RELATIVE, Axis, Candidate, Tiling, may_list, tiling
 
 _ROWS, _COLUMNS = 4, 32
 """Pixels of a program: a row of Interp's cells where the map is about as large as the net's input."""
-
-
-class TilingTables(NamedTuple):
-    """A geometry on a device."""
-
-    row_first: torch.Tensor
-    row_weights: torch.Tensor
-    column_first: torch.Tensor
-    column_weights: torch.Tensor
-    corners: Size
-    """The most rows and columns of scores that a block of pixels depends on, as powers of two."""
 
 
 def fits(geometry: Tiling) -> bool:
@@ -59,7 +46,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
     labels = torch.empty(geometry.size, dtype=torch.uint8, device=scores.device)
     uncertain = torch.empty(may_list(labels.numel()), dtype=torch.int64, device=scores.device)
     notes = torch.zeros(2, dtype=torch.int32, device=scores.device)
-    tables = _tables(geometry.full_size, geometry.size, geometry.zoom, scores.device)
+    tables, (corner_rows, corner_columns) = _tables(geometry.full_size, geometry.size, geometry.zoom, scores.device)
     grid = (triton.cdiv(width, _COLUMNS), triton.cdiv(height, _ROWS))
     # Without fusion the interpolated scores have the plain implementation's bits, on which the proof in `tiles` rests.
     _label[grid](
@@ -67,10 +54,7 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
         labels,
         uncertain,
         notes,
-        tables.row_first,
-        tables.row_weights,
-        tables.column_first,
-        tables.column_weights,
+        *tables,
         height,
         width,
         corner_height,
@@ -83,27 +67,26 @@ def launch(scores: torch.Tensor, geometry: Tiling) -> tuple[torch.Tensor, torch.
         RELATIVE=float(RELATIVE),
         ROWS=_ROWS,
         COLUMNS=_COLUMNS,
-        CORNER_ROWS=tables.corners[0],
-        CORNER_COLUMNS=tables.corners[1],
+        CORNER_ROWS=corner_rows,
+        CORNER_COLUMNS=corner_columns,
         enable_fp_fusion=False,
     )
     return labels, uncertain, notes
 
 
 @lru_cache(maxsize=8)
-def _tables(full_size: Size, size: Size, zoom: int, device: torch.device) -> TilingTables:
-    rows, columns, _, _ = tiling(full_size, size, zoom)
-    tensors = (_two_taps(axis, device) for axis in (rows, columns))
-    (row_first, row_weights), (column_first, column_weights) = tensors
-    corners = _corners(rows, zoom, _ROWS), _corners(columns, zoom, _COLUMNS)
-    return TilingTables(row_first, row_weights, column_first, column_weights, corners)
+def _tables(full_size: Size, size: Size, zoom: int, device: torch.device) -> tuple[list[torch.Tensor], tuple[int, int]]:
+    """On a device: first sources (outputs,) and weights (2, outputs) of the rows, then of the columns.
 
-
-def _two_taps(axis: Axis, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """First sources (outputs,) and weights (2, outputs)."""
-    weights = np.zeros((2, len(axis.first)), np.float32)
-    weights[: len(axis.weights)] = axis.weights
-    return torch.from_numpy(axis.first).to(device), torch.from_numpy(weights).to(device)
+    And the most rows and columns of scores that a block of pixels depends on, as powers of two.
+    """
+    geometry = tiling(full_size, size, zoom)
+    tables = []
+    for axis in (geometry.rows, geometry.columns):
+        weights = np.zeros((2, len(axis.first)), np.float32)
+        weights[: len(axis.weights)] = axis.weights
+        tables += [torch.from_numpy(axis.first).to(device), torch.from_numpy(weights).to(device)]
+    return tables, (_corners(geometry.rows, zoom, _ROWS), _corners(geometry.columns, zoom, _COLUMNS))
 
 
 def _corners(axis: Axis, zoom: int, block: int) -> int:

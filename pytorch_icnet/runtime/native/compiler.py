@@ -16,19 +16,8 @@ from pathlib import Path
 
 from ..cache import Cache, Unavailable, compiled_file
 
-SOURCES = (
-    "run.cpp",
-    "program.hpp",
-    "numbers.hpp",
-    "products.hpp",
-    "split.hpp",
-    "vectors.hpp",
-    "winograd.hpp",
-    "tiles.hpp",
-    "convolution.hpp",
-    "pixels.hpp",
-)
-"""What the library is made from; the first file includes the others."""
+SOURCE = Path(__file__).parent / "run.cpp"
+"""It includes the headers beside it."""
 
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-fopenmp", "-w")
 
@@ -56,7 +45,6 @@ class Instructions:
     formats: Mapping[str, NumberFormat]
 
     def flags(self) -> list[str]:
-        """The compiler's."""
         return sorted(f"-m{name.replace('_', '-' if name.startswith('amx') else '')}" for name in self.needed)
 
     def missing(self) -> list[str]:
@@ -113,7 +101,7 @@ def library(cache: Cache, chosen: Instructions) -> ctypes.CDLL:
     Raises:
         Unavailable: there is no C++ compiler, or one that is too old, or Linux withholds the tile unit.
     """
-    texts = [(Path(__file__).parent / name).read_bytes() for name in SOURCES]
+    texts = [path.read_bytes() for path in (SOURCE, *sorted(SOURCE.parent.glob("*.hpp")))]
     options = " ".join([*FLAGS, *chosen.flags(), platform.machine()])
     key = hashlib.sha256(b"\0".join([*texts, options.encode()])).hexdigest()
     path = cache.file(f"kernels-{key[:32]}.so")
@@ -131,10 +119,9 @@ def compile_kernels(path: Path, chosen: Instructions) -> None:
     compiler = cpp_compiler()
     if compiler is None:
         raise Unavailable("there is no C++ compiler (c++, g++ or clang++)")
-    source = Path(__file__).parent / SOURCES[0]
     with compiled_file(path) as temporary:
         done = subprocess.run(
-            [compiler, *FLAGS, *chosen.flags(), str(source), "-o", str(temporary)], capture_output=True, text=True
+            [compiler, *FLAGS, *chosen.flags(), str(SOURCE), "-o", str(temporary)], capture_output=True, text=True
         )
         if done.returncode:
             first = next((line for line in done.stderr.splitlines() if "error" in line), f"exit {done.returncode}")
