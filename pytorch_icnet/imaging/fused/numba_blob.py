@@ -15,12 +15,11 @@ def blob(image: torch.Tensor, size: Size, order: list[int], table: torch.Tensor)
     """The blob; see :func:`.torch_blob.blob`. ``image`` is contiguous, on the processor."""
     pixels = image.numpy()
     planned = plan(pixels.shape[:2], size)
-    height, width = planned.size
-    planes = np.empty((3, height, width), np.float32)
+    planes = np.empty((3, *planned.size), np.float32)
     rows, columns = tap_rows(planned.rows), tap_rows(planned.columns)
     channels, values = np.array(order), table.numpy()
     make = _rows_first if planned.rows_first else _columns_first
-    in_parts(lambda start, stop: make(pixels, rows, columns, channels, values, start, stop, planes), height)
+    in_parts(lambda start, stop: make(pixels, rows, columns, channels, values, start, stop, planes), planned.size[0])
     return torch.from_numpy(planes)
 
 
