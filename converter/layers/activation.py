@@ -117,11 +117,16 @@ def tanh(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     return nn.Tanh()
 
 
-class BNLL(nn.Module):
+def softplus(x: torch.Tensor) -> torch.Tensor:
     """log(1 + e^x), computed so that neither large nor small values lose digits."""
+    return x.clamp(min=0) + torch.log1p(torch.exp(-x.abs()))
+
+
+class BNLL(nn.Module):
+    """log(1 + e^x)."""
 
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        return bottom.clamp(min=0) + torch.log1p(torch.exp(-bottom.abs()))
+        return softplus(bottom)
 
 
 @register("BNLL", bottoms=1, tops=1)
@@ -150,12 +155,8 @@ def swish(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
 class Mish(nn.Module):
     """x * tanh(log(1 + e^x))."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.softplus = BNLL()
-
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        return bottom * torch.tanh(self.softplus(bottom))
+        return bottom * torch.tanh(softplus(bottom))
 
 
 @register("Mish", bottoms=1, tops=1)
@@ -213,13 +214,11 @@ class Power(nn.Module):
 
     def forward(self, bottom: torch.Tensor) -> torch.Tensor:
         if self.power * self.scale == 0:
-            return torch.full_like(bottom, self._constant())
+            constant = 1.0 if self.power == 0 else torch.tensor(self.shift, dtype=torch.float64).pow(self.power).item()
+            return torch.full_like(bottom, constant)
         x = bottom if self.scale == 1 else bottom * self.scale
         x = x if self.shift == 0 else x + self.shift
         return x if self.power == 1 else x.pow(self.power)
-
-    def _constant(self) -> float:
-        return 1.0 if self.power == 0 else float(torch.tensor(self.shift, dtype=torch.float64).pow(self.power))
 
     def extra_repr(self) -> str:
         return f"power={self.power:g}, scale={self.scale:g}, shift={self.shift:g}"
@@ -246,12 +245,8 @@ class Exp(nn.Module):
 def exp(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """base^(scale * x + shift); base -1, the default, is e (``exp_layer.cpp``)."""
     log_base = _log_base(params)
-    return Exp(log_base * params.scale, _exp(log_base * params.shift))
-
-
-def _exp(x: float) -> float:
-    """e^x, infinite where Python would raise an error."""
-    return float(torch.tensor(x, dtype=torch.float64).exp())
+    outer = torch.tensor(log_base * params.shift, dtype=torch.float64).exp()  # infinite where math.exp raises an error
+    return Exp(log_base * params.scale, outer.item())
 
 
 class Log(nn.Module):

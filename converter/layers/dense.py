@@ -83,6 +83,7 @@ def embed(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     return Embed(weight, bias)
 
 
+State = tuple[torch.Tensor, ...]
 _LIMITS = (
     "without expose_hidden each forward pass begins with a state of 0; Caffe keeps the last pass's where cont is 1"
 )
@@ -114,21 +115,19 @@ class Recurrent(nn.Module):
         self.weight_x, self.bias, self.weight_static, self.weight_h = weight_x, bias, weight_static, weight_h
         self.exposed = exposed
 
-    def forward(
-        self, x: torch.Tensor, cont: torch.Tensor, *others: torch.Tensor
-    ) -> torch.Tensor | tuple[torch.Tensor, ...]:
+    def forward(self, x: torch.Tensor, cont: torch.Tensor, *others: torch.Tensor) -> torch.Tensor | State:
         """Outputs (T, N, outputs); if exposed, also each state after the last step, (1, N, outputs)."""
         gates = F.linear(x.flatten(2), self.weight_x, self.bias)
+        state: State
         if x.is_meta:  # only shapes are asked for: no need to walk through the steps
             state = (x.new_empty(1, x.shape[1], self.weight_h.shape[1]),) * self.states
             top = x.new_empty(*x.shape[:2], self.weight_h.shape[1])
             return (top, *state) if self.exposed else top
         if self.weight_static is not None:
             gates = gates + F.linear(others[0].flatten(1), self.weight_static)
-        zero = x.new_zeros(x.shape[1], self.weight_h.shape[1])
-        state = (
-            tuple(other.flatten(0, 1) for other in others[-self.states :]) if self.exposed else (zero,) * self.states
-        )
+        state = (x.new_zeros(x.shape[1], self.weight_h.shape[1]),) * self.states
+        if self.exposed:
+            state = tuple(other.flatten(0, 1) for other in others[-self.states :])
         outputs = []
         for step in range(x.shape[0]):
             output, state = self.step(gates[step], cont[step].unsqueeze(1), state)
@@ -136,9 +135,7 @@ class Recurrent(nn.Module):
         top = torch.stack(outputs)
         return (top, *(value.unsqueeze(0) for value in state)) if self.exposed else top
 
-    def step(
-        self, gates: torch.Tensor, cont: torch.Tensor, state: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def step(self, gates: torch.Tensor, cont: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         """One step: the inputs' part of the gates (N, rows), cont (N, 1) and the state, to the output and the state."""
         raise NotImplementedError
 
@@ -148,9 +145,7 @@ class LSTM(Recurrent):
 
     states = 2
 
-    def step(
-        self, gates: torch.Tensor, cont: torch.Tensor, state: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def step(self, gates: torch.Tensor, cont: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         hidden, cell = state
         i, f, o, g = (gates + F.linear(hidden * cont, self.weight_h)).chunk(4, 1)
         cell = cont * f.sigmoid() * cell + i.sigmoid() * g.tanh()
@@ -175,9 +170,7 @@ class RNN(Recurrent):
         super().__init__(weight_x, bias, weight_static, weight_h, exposed=exposed)
         self.weight_o, self.bias_o = weight_o, bias_o
 
-    def step(
-        self, gates: torch.Tensor, cont: torch.Tensor, state: tuple[torch.Tensor, ...]
-    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    def step(self, gates: torch.Tensor, cont: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
         hidden = torch.tanh(gates + F.linear(state[0] * cont, self.weight_h))
         return torch.tanh(F.linear(hidden, self.weight_o, self.bias_o)), (hidden,)
 
@@ -208,11 +201,7 @@ def rnn(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> 
 
 
 def _check(params: Params, shapes: Sequence[Shape], layer: Layer, states: int) -> bool:
-    """Whether there is a static input.
-
-    Raises:
-        LayerError: the bottoms or tops do not fit together.
-    """
+    """Whether there is a static input, after a check that the bottoms and tops fit together."""
     x, cont = shapes[:2]
     need_axes(x, 2)
     exposed = states if params.expose_hidden else 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,7 @@ from prototxt import Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape, legacy_shape
+from .shapes import Shape
 
 Pair = tuple[float, float]
 
@@ -75,7 +76,6 @@ def prior_box(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Modul
     max_size, and a box of its area for each aspect ratio (with ``flip`` also its inverse) but 1. The ``variance`` is
     one number or four, 0.1 by default.
     """
-    legacy_shape(shapes[0])
     if len(shapes[0]) != 4 or min(shapes[0][2:]) < 1:
         raise LayerError(f"needs a 4-D feature map with pixels, has {list(shapes[0])}")
     sizes = (*params.min_size, *params.max_size, *params.aspect_ratio)
@@ -91,8 +91,8 @@ def prior_box(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Modul
     return PriorBox(
         _box_sizes(params),
         variances * (4 // len(variances)),
-        image=_image_size(params),
-        step=_step(params),
+        image=_pair(params, "img_size", "img_h", "img_w"),
+        step=_pair(params, "step", "step_h", "step_w"),
         offset=params.offset,
         clip=params.clip,
     )
@@ -115,28 +115,17 @@ def _box_sizes(params: Params) -> list[Pair]:
     return sizes
 
 
-def _image_size(params: Params) -> tuple[int, int] | None:
-    if params.is_set("img_h") or params.is_set("img_w"):
-        if params.is_set("img_size") or min(params.img_h, params.img_w) < 1:
-            raise LayerError("needs either img_size, or img_h and img_w, above 0")
-        return params.img_h, params.img_w
-    if not params.is_set("img_size"):
+def _pair(params: Params, name: str, high: str, wide: str) -> tuple[Any, Any] | None:
+    """Down and across: by a field for each, or one for both; None where the text gives neither."""
+    if params.is_set(high) or params.is_set(wide):
+        if params.is_set(name) or min(params[high], params[wide]) <= 0:
+            raise LayerError(f"needs either {name}, or {high} and {wide}, above 0")
+        return params[high], params[wide]
+    if not params.is_set(name):
         return None
-    if params.img_size < 1:
-        raise LayerError("img_size must be above 0")
-    return params.img_size, params.img_size
-
-
-def _step(params: Params) -> Pair | None:
-    if params.is_set("step_h") or params.is_set("step_w"):
-        if params.is_set("step") or min(params.step_h, params.step_w) <= 0:
-            raise LayerError("needs either step, or step_h and step_w, above 0")
-        return params.step_h, params.step_w
-    if not params.is_set("step"):
-        return None
-    if params.step <= 0:
-        raise LayerError("step must be above 0")
-    return params.step, params.step
+    if params[name] <= 0:
+        raise LayerError(f"{name} must be above 0")
+    return params[name], params[name]
 
 
 class DetectionOutput(nn.Module):

@@ -60,58 +60,35 @@ def eltwise(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer)
 
 
 class Scale(nn.Module):
-    """Multiply by a learned blob that spans some axes of the bottom, and add another one.
+    """Multiply by a blob that spans some axes of the bottom, and add a learned one.
 
     Args:
-        weight: the factors, of the bottom's shape along the axes they span.
+        weight: the factors, of the bottom's shape along the axes they span; None: they are the second bottom.
         bias: of the same shape, or None.
         trailing: how many axes of the bottom follow those.
     """
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None = None, *, trailing: int = 2) -> None:
+    def __init__(self, weight: nn.Parameter | None, bias: nn.Parameter | None = None, *, trailing: int = 2) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias
         self.trailing = trailing
 
-    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        scaled = bottom * align(self.weight, self.trailing)
+    def forward(self, bottom: torch.Tensor, *factors: torch.Tensor) -> torch.Tensor:
+        weight = factors[0] if self.weight is None else self.weight
+        scaled = bottom * align(weight, self.trailing)
         return scaled if self.bias is None else scaled + align(self.bias, self.trailing)
 
 
-class ScaleBy(nn.Module):
-    """Multiply the first bottom by the second, which spans some of its axes, and add a learned bias."""
+class Bias(nn.Module):
+    """Add a blob that spans some axes of the bottom, learned or (None) the second bottom; ``trailing`` axes follow."""
 
     def __init__(self, bias: nn.Parameter | None, trailing: int) -> None:
         super().__init__()
         self.bias = bias
         self.trailing = trailing
 
-    def forward(self, bottom: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-        scaled = bottom * align(factors, self.trailing)
-        return scaled if self.bias is None else scaled + align(self.bias, self.trailing)
-
-
-class Bias(nn.Module):
-    """Add a learned blob that spans some axes of the bottom; ``trailing`` axes follow those."""
-
-    def __init__(self, bias: nn.Parameter, trailing: int) -> None:
-        super().__init__()
-        self.bias = bias
-        self.trailing = trailing
-
-    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
-        return bottom + align(self.bias, self.trailing)
-
-
-class BiasBy(nn.Module):
-    """Add the second bottom, which spans some axes of the first; ``trailing`` axes follow those."""
-
-    def __init__(self, trailing: int) -> None:
-        super().__init__()
-        self.trailing = trailing
-
-    def forward(self, bottom: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-        return bottom + align(bias, self.trailing)
+    def forward(self, bottom: torch.Tensor, *terms: torch.Tensor) -> torch.Tensor:
+        return bottom + align(terms[0] if self.bias is None else self.bias, self.trailing)
 
 
 def align(factors: torch.Tensor, trailing: int) -> torch.Tensor:
@@ -128,14 +105,14 @@ def scale(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     factors, trailing = _spanned(params, shapes)
     weight = blobs.take(factors, with_default(params, "filler", 1.0)) if len(shapes) == 1 else None
     bias = blobs.take(factors, params.bias_filler) if params.bias_term else None
-    return ScaleBy(bias, trailing) if weight is None else Scale(weight, bias, trailing=trailing)
+    return Scale(weight, bias, trailing=trailing)
 
 
 @register("Bias", bottoms=(1, 2), tops=1)
 def bias(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``bias_layer.cpp``: plus one learned blob over ``num_axes`` axes from ``axis``, or plus the second bottom."""
     terms, trailing = _spanned(params, shapes)
-    return Bias(blobs.take(terms, params.filler), trailing) if len(shapes) == 1 else BiasBy(trailing)
+    return Bias(blobs.take(terms, params.filler) if len(shapes) == 1 else None, trailing)
 
 
 def _spanned(params: Params, shapes: Sequence[Shape]) -> tuple[Shape, int]:

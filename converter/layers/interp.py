@@ -16,7 +16,7 @@ from prototxt import Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape, need_axes
+from .shapes import Shape, need_axes, pair
 
 
 class Interp(nn.Module):
@@ -191,17 +191,8 @@ def upsample(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module
         if min(params.upsample_h, params.upsample_w) < 2:
             raise LayerError(f"upsample_h {params.upsample_h} and upsample_w {params.upsample_w} must be above 1")
         return Unpooling(size=(params.upsample_h, params.upsample_w))
-    scale = _scale(params)
+    scale = pair(params, "scale")
     trim = (int(params.pad_out_h), int(params.pad_out_w))
     if min(scale) < 2 or any(less and factor != 2 for less, factor in zip(trim, scale, strict=True)):
         raise LayerError(f"the scale {list(scale)} must be above 1, and 2 with pad_out")
     return Unpooling(scale, trim)
-
-
-def _scale(params: Params) -> tuple[int, int]:
-    sides = params.is_set("scale_h"), params.is_set("scale_w")
-    if not any(sides):
-        return params.scale, params.scale
-    if params.is_set("scale") or not all(sides):
-        raise LayerError("needs upsample_h and upsample_w, or scale, or scale_h and scale_w")
-    return params.scale_h, params.scale_w

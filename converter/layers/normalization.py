@@ -16,8 +16,6 @@ from ..registry import register
 from .elementwise import with_default
 from .shapes import Shape, in_place, legacy_shape, need_axes
 
-_SEGNET = ("scale_filler", "shift_filler", "bn_mode", "var_eps")
-
 
 @register("BN", "BNData", bottoms=1, tops=1, limits="none of SegNet's further tops")
 def bn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
@@ -30,7 +28,7 @@ def bn(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     need_axes(shapes[0], 4, 4)
     channels = shapes[0][1]
     shape = (1, channels, 1, 1)
-    if any(params.is_set(name) for name in _SEGNET):
+    if any(params.is_set(name) for name in ("scale_filler", "shift_filler", "bn_mode", "var_eps")):
         scale, shift = blobs.take(shape, params.scale_filler), blobs.take(shape, params.shift_filler)
         eps = params.var_eps if params.is_set("var_eps") else 1e-9
         return SegNetBN(scale, shift, eps if params.bn_mode == "LEARN" else None)
@@ -96,7 +94,8 @@ class BatchNorm(nn.Module):
         """(N, C, ...) to the same shape."""
         if self.own_statistics:
             x = normalized(bottom, self.eps)
-            return x if self.weight is None else F.batch_norm(x, *_neutral(x), self.weight, self.bias, eps=0.0)
+            neutral = x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
+            return x if self.weight is None else F.batch_norm(x, *neutral, self.weight, self.bias, eps=0.0)
         mean, variance = self.statistics()
         return F.batch_norm(bottom, mean, variance, self.weight, self.bias, eps=self.eps)
 
@@ -114,10 +113,6 @@ def normalized(x: torch.Tensor, eps: float) -> torch.Tensor:
     axes = [0, *range(2, x.dim())]
     centred = x - x.mean(axes, keepdim=True)
     return centred / (centred.square().mean(axes, keepdim=True) + eps).sqrt()
-
-
-def _neutral(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return x.new_zeros(x.shape[1]), x.new_ones(x.shape[1])
 
 
 @register("BatchNorm", bottoms=1, tops=1)

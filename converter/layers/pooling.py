@@ -13,7 +13,7 @@ from prototxt import Layer, Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape, need_axes
+from .shapes import Shape, need_axes, pair
 
 _LOWEST = torch.finfo(torch.float32).min
 Pair = tuple[int, int]
@@ -185,7 +185,7 @@ def build(params: Params, shape: Shape, *, mask: bool = False) -> nn.Module:
         LayerError: sizes that are missing, given twice or impossible.
     """
     kernel = _kernel(params, shape)
-    stride, pad = _pair(params, "stride"), _pair(params, "pad")
+    stride, pad = pair(params, "stride"), pair(params, "pad")
     if min(kernel) < 1 or min(stride) < 1:
         raise LayerError(f"kernel {list(kernel)} and stride {list(stride)} must be at least 1")
     if params.global_pooling and (any(pad) or stride != (1, 1)):
@@ -212,15 +212,6 @@ def _kernel(params: Params, shape: Shape) -> Pair:
     if params.is_set("kernel_size") == all(sides):
         raise LayerError("needs either kernel_size, or kernel_h and kernel_w")
     return (params.kernel_h, params.kernel_w) if all(sides) else (params.kernel_size, params.kernel_size)
-
-
-def _pair(params: Params, name: str) -> Pair:
-    sides = params.is_set(f"{name}_h"), params.is_set(f"{name}_w")
-    if not any(sides):
-        return params[name], params[name]
-    if params.is_set(name) or not all(sides):
-        raise LayerError(f"needs either {name}, or {name}_h and {name}_w")
-    return params[f"{name}_h"], params[f"{name}_w"]
 
 
 class SPP(nn.Module):

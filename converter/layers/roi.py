@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 
 import torch
 from torch import nn
@@ -36,16 +37,14 @@ class ROIPooling(nn.Module):
         if features.is_meta:
             return top
         regions = regions.flatten(1)
+        images = regions[:, 0].long().tolist()
         corners = round_half_away(regions[:, 1:] * self.scale)
         start, extent = corners[:, :2], (corners[:, 2:] - corners[:, :2] + 1).clamp(min=1)
         columns, rows = (
             spans(start[:, axis], extent[:, axis], self.size[1 - axis], features.shape[3 - axis]) for axis in (0, 1)
         )
-        for index, image in enumerate(regions[:, 0].long().tolist()):
-            for i, (upper, lower) in enumerate(rows[index]):
-                for j, (left, right) in enumerate(columns[index]):
-                    if upper < lower and left < right:
-                        top[index, :, i, j] = features[image, :, upper:lower, left:right].amax((1, 2))
+        for region, i, j, row, column in filled_bins(rows, columns):
+            top[region, :, i, j] = features[images[region], :, row, column].amax((1, 2))
         return top
 
     def extra_repr(self) -> str:
@@ -71,16 +70,14 @@ class PSROIPooling(nn.Module):
         if features.is_meta:
             return top
         regions = regions.flatten(1)
+        images = regions[:, 0].long().tolist()
         corners = round_half_away(regions[:, 1:])
         start, end = corners[:, :2] * self.scale, (corners[:, 2:] + 1) * self.scale
         extent = (end - start).clamp(min=0.1)
         columns, rows = (spans(start[:, axis], extent[:, axis], self.bins, features.shape[3 - axis]) for axis in (0, 1))
         maps = features.reshape(-1, self.outputs, self.bins, self.bins, *features.shape[2:])
-        for index, image in enumerate(regions[:, 0].long().tolist()):
-            for i, (upper, lower) in enumerate(rows[index]):
-                for j, (left, right) in enumerate(columns[index]):
-                    if upper < lower and left < right:
-                        top[index, :, i, j] = maps[image, :, i, j, upper:lower, left:right].mean((1, 2))
+        for region, i, j, row, column in filled_bins(rows, columns):
+            top[region, :, i, j] = maps[images[region], :, i, j, row, column].mean((1, 2))
         return top
 
     def extra_repr(self) -> str:
@@ -107,6 +104,14 @@ def spans(start: torch.Tensor, extent: torch.Tensor, bins: int, length: int) -> 
     first = torch.floor(numbers * size + start.unsqueeze(1)).clamp(0, length).long().tolist()
     last = torch.ceil((numbers + 1) * size + start.unsqueeze(1)).clamp(0, length).long().tolist()
     return [list(zip(firsts, lasts, strict=True)) for firsts, lasts in zip(first, last, strict=True)]
+
+
+def filled_bins(rows: Spans, columns: Spans) -> Iterator[tuple[int, int, int, slice, slice]]:
+    """Region, row and column of each bin that has pixels, and its rows and columns of pixels."""
+    for region in range(len(rows)):
+        for (i, (upper, lower)), (j, (left, right)) in product(enumerate(rows[region]), enumerate(columns[region])):
+            if upper < lower and left < right:
+                yield region, i, j, slice(upper, lower), slice(left, right)
 
 
 @register("ROIPooling", bottoms=2, tops=1, limits=_LIMITS)

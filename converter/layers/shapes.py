@@ -62,6 +62,20 @@ def need_equal(shapes: Sequence[Shape]) -> None:
             raise LayerError(f"all bottoms must have one shape: {list(shapes[0])} and {list(shape)}")
 
 
+def pair(params: Params, name: str) -> tuple[int, int]:
+    """Height and width of a field: ``name`` for both, or ``name_h`` and ``name_w``.
+
+    Raises:
+        LayerError: both forms are given, or only one side.
+    """
+    sides = params.is_set(f"{name}_h"), params.is_set(f"{name}_w")
+    if not any(sides):
+        return params[name], params[name]
+    if params.is_set(name) or not all(sides):
+        raise LayerError(f"needs either {name}, or {name}_h and {name}_w")
+    return params[f"{name}_h"], params[f"{name}_w"]
+
+
 def in_place(layer: Layer) -> bool:
     """Whether the first top is the first bottom, so that Caffe writes one over the other."""
     return bool(layer.bottoms) and layer.bottoms[:1] == layer.tops[:1]

@@ -117,10 +117,10 @@ def _per_channel(module: nn.Module | None, channels: Channels) -> PerChannel | N
         return _normalisation(mean, variance, module.eps, module.weight, module.bias)
     if isinstance(module, SegNetBN) and module.eps is None and channels.axis == 1:
         return _affine(module.scale.reshape(-1), module.shift.reshape(-1))
-    if isinstance(module, Scale) and (module.weight.shape, module.trailing) == ((channels.number,), channels.trailing):
-        return _affine(module.weight, module.bias)
-    if isinstance(module, Bias) and (module.bias.shape, module.trailing) == ((channels.number,), channels.trailing):
-        return _affine(torch.ones_like(module.bias), module.bias)
+    if isinstance(module, Scale | Bias) and module.trailing == channels.trailing:
+        factor = module.weight if isinstance(module, Scale) else module.bias
+        if factor is not None and factor.shape == (channels.number,):
+            return _affine(factor if isinstance(module, Scale) else torch.ones_like(factor), module.bias)
     return None
 
 
