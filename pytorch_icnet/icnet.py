@@ -296,5 +296,5 @@ def folded(model: ICNet) -> ICNet:
             state[f"{name}.weight"], state[f"{name}.bias"] = fold(child.weight.detach(), bias, norm)
         elif not isinstance(child, nn.BatchNorm2d):
             state.update({f"{name}.{key}": value for key, value in child.state_dict().items()})
-    merged.to(next(model.parameters())).load_state_dict(state)
+    merged.to(model.data_sub1.weight).load_state_dict(state)
     return merged.train(model.training)

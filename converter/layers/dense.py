@@ -97,6 +97,7 @@ class Recurrent(nn.Module):
         bias: (rows,).
         weight_static: (rows, static inputs), or None without a static input.
         weight_h: (rows, outputs), of the hidden state before.
+        weight_o, bias_o: (outputs, outputs) and (outputs,), of RNN's output; None for LSTM.
         exposed: the state is read from further bottoms and given as further tops.
     """
 
@@ -108,11 +109,14 @@ class Recurrent(nn.Module):
         bias: nn.Parameter,
         weight_static: nn.Parameter | None,
         weight_h: nn.Parameter,
+        weight_o: nn.Parameter | None = None,
+        bias_o: nn.Parameter | None = None,
         *,
         exposed: bool = False,
     ) -> None:
         super().__init__()
         self.weight_x, self.bias, self.weight_static, self.weight_h = weight_x, bias, weight_static, weight_h
+        self.weight_o, self.bias_o = weight_o, bias_o
         self.exposed = exposed
 
     def forward(self, x: torch.Tensor, cont: torch.Tensor, *others: torch.Tensor) -> torch.Tensor | State:
@@ -156,21 +160,8 @@ class LSTM(Recurrent):
 class RNN(Recurrent):
     """h = tanh(W_x x + W_h h' + b); the output is tanh(W_o h + b_o)."""
 
-    def __init__(
-        self,
-        weight_x: nn.Parameter,
-        bias: nn.Parameter,
-        weight_static: nn.Parameter | None,
-        weight_h: nn.Parameter,
-        weight_o: nn.Parameter,
-        bias_o: nn.Parameter,
-        *,
-        exposed: bool = False,
-    ) -> None:
-        super().__init__(weight_x, bias, weight_static, weight_h, exposed=exposed)
-        self.weight_o, self.bias_o = weight_o, bias_o
-
     def step(self, gates: torch.Tensor, cont: torch.Tensor, state: State) -> tuple[torch.Tensor, State]:
+        assert self.weight_o is not None
         hidden = torch.tanh(gates + F.linear(state[0] * cont, self.weight_h))
         return torch.tanh(F.linear(hidden, self.weight_o, self.bias_o)), (hidden,)
 

@@ -60,22 +60,34 @@ def eltwise(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer)
 
 
 class Scale(nn.Module):
-    """Multiply by a blob that spans some axes of the bottom, and add a learned one.
+    """Multiply by a learned blob that spans some axes of the bottom, and add another one.
 
     Args:
-        weight: the factors, of the bottom's shape along the axes they span; None: they are the second bottom.
+        weight: the factors, of the bottom's shape along the axes they span.
         bias: of the same shape, or None.
         trailing: how many axes of the bottom follow those.
     """
 
-    def __init__(self, weight: nn.Parameter | None, bias: nn.Parameter | None = None, *, trailing: int = 2) -> None:
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None = None, *, trailing: int = 2) -> None:
         super().__init__()
         self.weight, self.bias = weight, bias
         self.trailing = trailing
 
-    def forward(self, bottom: torch.Tensor, *factors: torch.Tensor) -> torch.Tensor:
-        weight = factors[0] if self.weight is None else self.weight
-        scaled = bottom * align(weight, self.trailing)
+    def forward(self, bottom: torch.Tensor) -> torch.Tensor:
+        scaled = bottom * align(self.weight, self.trailing)
+        return scaled if self.bias is None else scaled + align(self.bias, self.trailing)
+
+
+class ScaleBy(nn.Module):
+    """Multiply the first bottom by the second, which spans some of its axes, and add a learned bias."""
+
+    def __init__(self, bias: nn.Parameter | None, trailing: int) -> None:
+        super().__init__()
+        self.bias = bias
+        self.trailing = trailing
+
+    def forward(self, bottom: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+        scaled = bottom * align(factors, self.trailing)
         return scaled if self.bias is None else scaled + align(self.bias, self.trailing)
 
 
@@ -105,7 +117,7 @@ def scale(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     factors, trailing = _spanned(params, shapes)
     weight = blobs.take(factors, with_default(params, "filler", 1.0)) if len(shapes) == 1 else None
     bias = blobs.take(factors, params.bias_filler) if params.bias_term else None
-    return Scale(weight, bias, trailing=trailing)
+    return ScaleBy(bias, trailing) if weight is None else Scale(weight, bias, trailing=trailing)
 
 
 @register("Bias", bottoms=(1, 2), tops=1)

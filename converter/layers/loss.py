@@ -62,11 +62,13 @@ def _check_items(shapes: Sequence[Shape]) -> None:
         raise LayerError(f"predictions {list(shapes[0])} and labels {list(shapes[1])} differ in their items")
 
 
-def _check_labels(shapes: Sequence[Shape], axis: int) -> None:
-    """One label for each place of the predictions, apart from the axis of the classes."""
+def _class_axis(params: Params, shapes: Sequence[Shape]) -> int:
+    """The axis of the classes; there is a label for each place of the predictions along the others."""
+    axis = canonical_axis(params.axis, len(shapes[0]))
     expected = math.prod(shapes[0][:axis] + shapes[0][axis + 1 :])
     if math.prod(shapes[1]) != expected:
         raise LayerError(f"predictions {list(shapes[0])} with classes along axis {axis} need {expected} labels")
+    return axis
 
 
 class SoftmaxWithLoss(nn.Module):
@@ -93,9 +95,7 @@ def softmax_with_loss(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> 
     Divided by what ``loss_param`` says; default VALID, the labels that are not ``ignore_label``.
     """
     _check_items(shapes)
-    axis = canonical_axis(params.axis, len(shapes[0]))
-    _check_labels(shapes, axis)
-    return SoftmaxWithLoss(axis, _mode(params, "VALID"), _ignored(params))
+    return SoftmaxWithLoss(_class_axis(params, shapes), _mode(params, "VALID"), _ignored(params))
 
 
 class InfogainLoss(nn.Module):
@@ -125,8 +125,7 @@ class InfogainLoss(nn.Module):
 def infogain_loss(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """``infogain_loss_layer.cpp``: cross entropy weighed by a matrix H, the third bottom or the file ``source``."""
     _check_items(shapes)
-    axis = canonical_axis(params.axis, len(shapes[0]))
-    _check_labels(shapes, axis)
+    axis = _class_axis(params, shapes)
     if (loss := params.get("loss_param")) is not None and loss.is_set("normalize"):
         raise LayerError("knows normalization, not its predecessor normalize")
     classes = shapes[0][axis]
@@ -281,8 +280,7 @@ class Accuracy(nn.Module):
 def accuracy(params: Params, shapes: Sequence[Shape], blobs: Blobs, layer: Layer) -> nn.Module:
     """``accuracy_layer.cpp``: the share of labels among the ``top_k`` classes; second top: for each class."""
     need_axes(shapes[0], 1)
-    axis = canonical_axis(params.axis, len(shapes[0]))
-    _check_labels(shapes, axis)
+    axis = _class_axis(params, shapes)
     if params.top_k > shapes[0][axis]:
         raise LayerError(f"top_k {params.top_k} is more than the {shapes[0][axis]} classes")
     ignored = int(params.ignore_label) if params.is_set("ignore_label") else None

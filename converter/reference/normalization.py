@@ -8,7 +8,7 @@ from prototxt import Layer, Params
 
 from .pooling import Span, pool
 from .registry import Array, NoReferenceError, formula
-from .shapes import along, canonical, legacy
+from .shapes import along, canonical
 
 
 @formula("BatchNorm")
@@ -104,7 +104,7 @@ def local_response(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> li
 @formula("MVN")
 def mean_variance(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     """y = (x - mean) / (deviation + eps) of each channel, or of each image (``mvn_layer.cpp``); always four axes."""
-    x = legacy(bottoms[0])
+    x = bottoms[0].reshape(*bottoms[0].shape, *[1] * (4 - bottoms[0].ndim))
     axes = (1, 2, 3) if layer.params.across_channels else (2, 3)
     y = x - x.mean(axis=axes, keepdims=True)
     if layer.params.normalize_variance:

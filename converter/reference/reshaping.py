@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from prototxt import Layer
 
-from .registry import Array, NoReferenceError, formula
+from .registry import Array, Formula, NoReferenceError, formula
 from .shapes import canonical, flattened
 
-
-@formula("Split")
-def split(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """Every top is the bottom."""
-    return bottoms * len(layer.tops)
-
-
-@formula("Silence")
-def silence(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """No tops."""
-    return []
+SIMPLE: Mapping[str, Formula] = {
+    "BatchReindex": lambda layer, bottoms, blobs: [bottoms[0][bottoms[1].astype(int).reshape(-1)]],
+    "Parameter": lambda layer, bottoms, blobs: [blobs[0].reshape(tuple(layer.params.shape.dim))],
+    "Silence": lambda layer, bottoms, blobs: [],
+    "Split": lambda layer, bottoms, blobs: bottoms * len(layer.tops),
+    "Tile": lambda layer, bottoms, blobs: [np.concatenate(bottoms * layer.params.tiles, axis=layer.params.axis)],
+}
+for _type, _tops in SIMPLE.items():
+    formula(_type)(_tops)
 
 
 @formula("Dropout", "SpatialDropout")
@@ -27,12 +27,6 @@ def dropout(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Arra
     """The bottom; with ``scale_train: false`` (forks) it is scaled here instead of in training."""
     ratio = 0.0 if layer.params.get("scale_train", True) else layer.params.dropout_ratio
     return [bottoms[0] * (1 - ratio)]
-
-
-@formula("Parameter")
-def parameter(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """The blob itself."""
-    return [blobs[0].reshape(tuple(layer.params.shape.dim))]
 
 
 @formula("DummyData")
@@ -114,12 +108,6 @@ def crop(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     return [x[(*[slice(None)] * axis, *cuts)]]
 
 
-@formula("Tile")
-def tile(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """The bottom ``tiles`` times along ``axis``."""
-    return [np.concatenate(bottoms * layer.params.tiles, axis=layer.params.axis)]
-
-
 @formula("Reduction")
 def reduction(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
     """coeff times the sum, sum of magnitudes, sum of squares or mean over everything from ``axis`` on."""
@@ -148,12 +136,6 @@ def arg_max(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Arra
         return [np.moveaxis(values if params.out_max_val else backwards, -1, axis)]
     columns = np.stack([backwards, values] if params.out_max_val else [backwards], axis=1)
     return [columns.reshape(*columns.shape, *[1] * (x.ndim - 3))]
-
-
-@formula("BatchReindex")
-def batch_reindex(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Array]:
-    """Row i is row index[i] of the first bottom; the second bottom is the index."""
-    return [bottoms[0][bottoms[1].astype(int).reshape(-1)]]
 
 
 @formula("Filter")

@@ -26,11 +26,6 @@ def outer_axis_inner(x: Array, axis: int) -> Array:
     return x.reshape(math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
 
 
-def legacy(x: Array) -> Array:
-    """``x`` with ones behind its shape until it has the four axes that old layers expect."""
-    return x.reshape(*x.shape, *[1] * (4 - x.ndim))
-
-
 def along(values: Array, axis: int, rank: int) -> Array:
     """``values`` reshaped so that they multiply a blob of ``rank`` axes from ``axis`` on."""
     return values.reshape(*values.shape, *[1] * (rank - axis - values.ndim))
