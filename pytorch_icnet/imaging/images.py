@@ -53,6 +53,10 @@ class _Image(NamedTuple):
     height: int
     png: png.PngHeader | None
 
+    @property
+    def size(self) -> Size:
+        return self.height, self.width
+
 
 def read_image(path: PathLike, *, upright: bool = False) -> Bytes:
     """A PNG or JPEG file of any kind as RGB, uint8 HxWx3.
@@ -82,14 +86,13 @@ def decode_image(data: bytes, name: PathLike, *, upright: bool = False, max_pixe
 
 def check_image(data: bytes, name: PathLike, *, max_pixels: int = MAX_PIXELS) -> Size:
     """Height and width from the header in a file's content; raises what :func:`decode_image` finds without decoding."""
-    image = _image_of(data, name, max_pixels)
-    return image.height, image.width
+    return _image_of(data, name, max_pixels).size
 
 
 def _decode_colours(image: _Image, name: PathLike, upright: bool) -> Bytes:
     mode = cv2.IMREAD_COLOR if upright else cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = _decode(name, image.data, mode)
-    if sorted(decoded.shape[:2]) != sorted((image.height, image.width)):
+    if sorted(decoded.shape[:2]) != sorted(image.size):
         raise ImageError(f"{name}: the decoded image is not of the size in its header")
     return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
@@ -134,8 +137,7 @@ def read_ids(path: PathLike) -> Ints:
 
 def image_size(path: PathLike) -> Size:
     """Height and width from the header, after the same checks as :func:`read_image`, without decoding."""
-    image = _open(Path(path))
-    return image.height, image.width
+    return _open(Path(path)).size
 
 
 def write_label_map(path: PathLike, labels: Bytes, palette: Bytes | None = None) -> None:

@@ -33,14 +33,9 @@ def choose(form: str | None, device: torch.device, instead: str = "torch") -> st
         raise ValueError(f"form {form!r} needs the package {form}, which is not installed")
     if form == "numba" and device.type != "cpu":
         raise ValueError(f"form 'numba' is for the processor, and the data is on {device}")
-    if form == "triton" and device.type != "cuda" and not _interpreted():
+    if form == "triton" and device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         raise ValueError(f"form 'triton' is for a GPU, and the data is on {device}")
     return form
-
-
-def _interpreted() -> bool:
-    """Whether Triton's interpreter runs the kernels, on the processor and slowly."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 @cache

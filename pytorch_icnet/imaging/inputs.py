@@ -44,12 +44,7 @@ class ModelInput:
 
     def as_data(self) -> dict[str, Any]:
         """For reports, and for telling two runs apart."""
-        return {
-            "size": list(self.size),
-            "resize": self.resize,
-            "pixels": self.pixels.as_data(),
-            "flip": self.flip,
-        }
+        return {**vars(self), "size": list(self.size), "pixels": self.pixels.as_data()}
 
 
 def _opencv(rgb: Bytes, size: Size) -> Bytes:

@@ -19,13 +19,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GRAY, RGB, INDEXED, GRAY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 """Colour types."""
 
-_DEPTHS = {
-    GRAY: (1, 2, 4, 8, 16),
-    RGB: (8, 16),
-    INDEXED: (1, 2, 4, 8),
-    GRAY_ALPHA: (8, 16),
-    RGB_ALPHA: (8, 16),
-}
+_DEPTHS = {GRAY: (1, 2, 4, 8, 16), RGB: (8, 16), INDEXED: (1, 2, 4, 8), GRAY_ALPHA: (8, 16), RGB_ALPHA: (8, 16)}
 
 
 class PngHeader(NamedTuple):
@@ -62,11 +56,9 @@ def check_whole(data: bytes) -> None:
 
 
 def indexed_as_gray(data: bytes) -> bytes:
-    """An indexed PNG as the gray PNG of the same samples, which any decoder reads without applying the
-    palette.
+    """An indexed PNG as the gray PNG of the same samples, which any decoder reads without applying the palette.
 
-    With fewer than 8 bits a decoder stretches gray to 0..255: sample s of b bits becomes s * 255 // (2**b -
-    1).
+    With fewer than 8 bits a decoder stretches gray to 0..255: sample s of b bits becomes s * 255 // (2**b - 1).
     """
     kept = []
     for kind, body in _chunks(data):
@@ -93,19 +85,16 @@ def encode(labels: Bytes, palette: Bytes | None = None) -> bytes:
 
 def assemble(chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
     """A PNG file of chunks, each a kind and a body."""
-    return SIGNATURE + b"".join(_chunk(kind, body) for kind, body in chunks)
-
-
-def _chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    packed = [SIGNATURE]
+    for kind, body in chunks:
+        packed += [struct.pack(">I", len(body)), kind, body, struct.pack(">I", zlib.crc32(kind + body))]
+    return b"".join(packed)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     position = len(SIGNATURE)
     while True:
-        if position + 12 > len(data):
-            raise ValueError("the PNG file is cut off")
-        (length,) = struct.unpack_from(">I", data, position)
+        length = int.from_bytes(data[position : position + 4], "big")
         end = position + 12 + length
         if end > len(data):
             raise ValueError("the PNG file is cut off")

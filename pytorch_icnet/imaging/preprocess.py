@@ -46,7 +46,10 @@ def image_blob(
         raise TypeError(f"preprocess takes uint8 images, not {rgb.dtype}")
     if rgb.ndim != 3 or rgb.shape[2] != 3 or 0 in rgb.shape:
         raise ValueError(f"preprocess takes RGB images of HxWx3, not of shape {tuple(rgb.shape)}")
-    image = _tensor(rgb) if isinstance(rgb, np.ndarray) else rgb.contiguous()
+    if isinstance(rgb, np.ndarray):  # its memory, or a copy where torch could not take it as it is
+        image = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
+    else:
+        image = rgb.contiguous()
     chosen = choose(form, image.device, instead="plain")
     if chosen == "plain":
         return pixels.blob(resize_image(image.cpu().numpy(), size)).to(image.device)
@@ -54,11 +57,6 @@ def image_blob(
     table = pixels.blob(np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2))[0, :, 0]
     planes: torch.Tensor = import_module(f"{__package__}.fused.{chosen}_blob").blob(image, tuple(size), order, table)
     return planes[None]
-
-
-def _tensor(rgb: Bytes) -> torch.Tensor:
-    """An array's memory, or a copy where torch could not take it as it is."""
-    return torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
 
 
 def resize_image(image: Bytes, size: Size) -> Bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,15 +93,14 @@ def ceilings(device: torch.device, precision: str) -> FlopAndBytes:
 
 def best_time(call: Callable[[], object], device: torch.device) -> float:
     """The shortest of a few runs after one that does not count, in seconds."""
-    best = math.inf
-    for number in range(_ROUNDS + 1):
+    times = []
+    for _ in range(_ROUNDS + 1):
         synchronize(device)
         start = time.perf_counter()
         call()
         synchronize(device)
-        if number:
-            best = min(best, time.perf_counter() - start)
-    return best
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
 
 
 def synchronize(device: torch.device) -> None:

@@ -87,7 +87,8 @@ class _Writer:
         first = self._convolution("conv1_1_3x3_s2", image.out, 2, stride=2, relu=True)
         second = self._convolution("conv1_2_3x3", first.out, 2, relu=True)
         third = self._convolution("conv1_3_3x3", second.out, 2, relu=True, floats=True)
-        pool = KernelOperation(Kind.POOLING, self.program.blob(third.out.channels, self.sizes[3]), [_pooled(third.out)])
+        pooled = Input(third.out, torch.zeros(0, 1, 3, 3), stride=2)  # without weights: 3x3 pixels at every second one
+        pool = KernelOperation(Kind.POOLING, self.program.blob(third.out.channels, self.sizes[3]), [pooled])
         self.program.bands(image, first, second, third, pool, rows=IMAGE_BAND)
         return self._blocks(HALF_BLOCKS, pool.out)
 
@@ -181,9 +182,7 @@ class _Writer:
         """A convolution to the size of ``level``; ``coarse`` is what it adds, at half that size."""
         layer = convolution_of(self.model, name)
         out = self.program.blob(layer.out_channels, self.sizes[level], _halo(level), floats=floats)
-        pairs = None
-        if coarse is not None:
-            pairs = borders.pairs(coarse.height - 2), borders.pairs(coarse.width - 2)
+        pairs = None if coarse is None else (borders.pairs(coarse.height - 2), borders.pairs(coarse.width - 2))
         inputs = [Input(x, layer.weight, stride, layer.dilation[0])]
         plain = self.program.numbers is NumberFormat.FLOAT32 and not x.image and coarse is None
         kind = Kind.WINOGRAD if plain and (layer.kernel_size, stride) == ((3, 3), 1) else Kind.CONVOLUTION
@@ -207,11 +206,6 @@ def pyramid_matrices(model: ICNet, height: int, width: int) -> tuple[torch.Tenso
         pools.append(pooled.flatten(2)[0].T)
         spreads.append(resized.flatten(2)[0].T)
     return torch.cat(pools), torch.cat(spreads, 1)
-
-
-def _pooled(blob: Blob) -> Input:
-    """What pooling reads, an input without weights: 3x3 pixels at every second one."""
-    return Input(blob, torch.zeros(0, 1, 3, 3), stride=2)
 
 
 def _halo(level: int) -> int:
