@@ -16,7 +16,7 @@ from prototxt import Params
 from ..blobs import Blobs
 from ..errors import LayerError
 from ..registry import register
-from .shapes import Shape, Window, canonical_axis, legacy_shape, need_axes, need_equal, window
+from .shapes import Shape, Window, canonical_axis, need_axes, need_equal, window
 
 _CONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 _DECONVOLUTIONS: dict[int, Callable[..., nn.Module]] = {
@@ -69,9 +69,8 @@ def convolution_depthwise(params: Params, shapes: Sequence[Shape], blobs: Blobs)
 
     Blobs: weights (channels, 1, height, width), bias (channels).
     """
-    channels = legacy_shape(shapes[0])[1]
-    if len(shapes[0]) != 4:
-        raise LayerError(f"needs a 4-D bottom, has {list(shapes[0])}")
+    need_axes(shapes[0], 4, 4)
+    channels = shapes[0][1]
     return convolution(params.replace(num_output=channels, group=channels, axis=1), shapes, blobs)
 
 
@@ -250,8 +249,7 @@ class Correlation(nn.Module):
 def correlation(params: Params, shapes: Sequence[Shape], blobs: Blobs) -> nn.Module:
     """MULTIPLY or SUBTRACT, over displacements up to ``max_displacement`` in steps of ``stride_2``, both ways."""
     need_axes(shapes[0], 4, 4)
-    if shapes[1] != shapes[0]:
-        raise LayerError(f"both bottoms must have one shape: {list(shapes[0])} and {list(shapes[1])}")
+    need_equal(shapes)
     if not params.is_set("max_displacement") or params.kernel_size % 2 == 0:
         raise LayerError("needs max_displacement and an odd kernel_size")
     if params.single_direction or params.do_abs:

@@ -82,7 +82,11 @@ def prior_box(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Ar
     """
     params = layer.params
     rows, columns = bottoms[0].shape[2:]
-    height, width = _image_size(params, bottoms[1])
+    height, width = bottoms[1].shape[2:]
+    if params.is_set("img_size"):
+        height = width = params.img_size
+    elif params.is_set("img_h") and params.is_set("img_w"):
+        height, width = params.img_h, params.img_w
     steps = (params.step_h, params.step_w) if params.is_set("step_h") else (params.step, params.step)
     step_y, step_x = steps if all(steps) else (height / rows, width / columns)
     shapes = _box_shapes(params)
@@ -94,14 +98,6 @@ def prior_box(layer: Layer, bottoms: list[Array], blobs: list[Array]) -> list[Ar
     variances = list(params.variance) or [0.1]
     variances *= 4 if len(variances) == 1 else 1
     return [np.stack([corners, np.tile(variances, corners.size // 4)])[None]]
-
-
-def _image_size(params: Params, image: Array) -> tuple[int, int]:
-    if params.is_set("img_size"):
-        return params.img_size, params.img_size
-    if params.is_set("img_h") and params.is_set("img_w"):
-        return params.img_h, params.img_w
-    return image.shape[2], image.shape[3]
 
 
 def _box_shapes(params: Params) -> list[tuple[float, float]]:
@@ -190,13 +186,8 @@ def _suppressed(params: Params, label: int, scores: Array, corners: Array) -> li
 
 def _overlap(a: Array, b: Array) -> float:
     """Intersection over union."""
-    width, height = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    if width <= 0 or height <= 0:
-        return 0.0
-    common = width * height
-    return float(common / (_area(a) + _area(b) - common))
-
-
-def _area(box: Array) -> float:
-    width, height = box[2:] - box[:2]
-    return float(width * height) if width >= 0 and height >= 0 else 0.0
+    common, area_a, area_b = (
+        float(np.prod(np.maximum(high - low, 0)))
+        for low, high in ((np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])), (a[:2], a[2:]), (b[:2], b[2:]))
+    )
+    return common / (area_a + area_b - common) if common > 0 else 0.0

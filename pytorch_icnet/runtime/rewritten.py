@@ -22,7 +22,7 @@ import torch
 from torch import fx, nn
 from torch.nn import functional as F
 
-from converter.passes.inference import for_inference
+from converter.passes import for_inference
 from converter.passes.strided_shrink import StridedShrink
 from converter.passes.upsample_convolution import UpsampledConvolution
 

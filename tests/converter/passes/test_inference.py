@@ -8,7 +8,7 @@ import torch
 from converter import activations
 from converter.compare import differences, worst
 from converter.layers.interp import Interp
-from converter.passes.inference import for_inference
+from converter.passes import for_inference
 from converter.passes.strided_shrink import StridedShrink
 from converter.passes.upsample_convolution import UpsampledConvolution
 
