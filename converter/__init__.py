@@ -1,8 +1,8 @@
 """Caffe nets as PyTorch graphs: translate, match weights, look inside, prove."""
 
 from . import layers as layers  # registers every layer type
-from .activations import activations
 from .blobs import Blobs
+from .compare import activations
 from .errors import LayerError, NetError, UnsupportedLayersError, WeightsMismatchError
 from .graph import FillerWarning, load_caffe
 from .registry import register

@@ -21,13 +21,11 @@ from prototxt import Net
 from .compare import Difference, worst
 from .dump import read_dump
 from .export.formats import SUFFIXES, Output, paths_of, write
-from .graph import translate
-from .match import Match, Weights
+from .graph import Match, Weights, translate
 from .passes.fold_batch_norm import fold_batch_norm
 from .record import original_net
 from .report import write_report
-from .summary import detailed_summary, summary
-from .table import layer_table, totals
+from .summary import detailed_summary, layer_table, summary, totals
 from .verify import Verification, accumulated, against_dump, against_float64, against_formulas, seeded_inputs
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from icnet_common.errors import InputError
 from prototxt import Net
 
-from .tops import Top, tops_of
+from .names import Top, tops_of
 
 MOST_ARRAYS = 100_000
 MOST_BYTES = 2**31

@@ -14,7 +14,7 @@ from icnet_common.files import atomic_write
 from prototxt import Net
 
 from .compare import Difference
-from .tops import tops_of
+from .names import tops_of
 from .verify import Verification
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from torch.func import functional_call
 
 from prototxt import Net
 
-from .activations import activations
-from .compare import LIMIT, Difference, difference, differences, first_diverging
+from .compare import LIMIT, Difference, activations, difference, differences, first_diverging
 from .dump import Dump, DumpError, StoredArray
 from .record import LayerRecord, original_net
 from .reference import NoReferenceError, reference

@@ -12,8 +12,7 @@ from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from prototxt import read_net, read_weights, write_net, write_weights
 
-from ..graph import translate
-from ..match import Weights
+from ..graph import Weights, translate
 from ..record import blobs_of, net_of
 
 

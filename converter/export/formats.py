@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import fx
+
+from icnet_common.files import atomic_write
 
 from .caffe import write_caffe
 from .onnx import write_onnx
-from .program import BATCH, SIZE, Written
-from .pt2 import write_pt2
-from .pth import save_pth
+from .program import BATCH, SIZE, Written, write_pt2
 from .safetensors import save_graph
 from .source import write_source
-
-Provenance = Mapping[str, Any]
 
 FORMATS = ("safetensors", "pth", "pt2", "onnx", "source", "caffe")
 
@@ -59,7 +59,7 @@ def paths_of(format_name: str, base: Path) -> tuple[Path, ...]:
     return tuple(base.with_name(base.name + suffix) for suffix in SUFFIXES[format_name])
 
 
-def write(format_name: str, paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> Output:
+def write(format_name: str, paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Mapping[str, Any]) -> Output:
     """Write a converted net in one format, whole or not at all.
 
     Args:
@@ -71,34 +71,22 @@ def write(format_name: str, paths: tuple[Path, ...], graph: fx.GraphModule, prov
     Raises:
         InputError: what stands in its way.
     """
-    return Output(format_name, paths, _WRITERS[format_name](paths, graph, provenance))
-
-
-def _safetensors(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    save_graph(paths[0], graph, provenance)
-    return ""
-
-
-def _pth(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    save_pth(paths[0], graph.state_dict())
-    return ""
-
-
-def _pt2(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    return _proven(write_pt2(paths[0], graph))
-
-
-def _onnx(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    return _proven(write_onnx(paths[0], graph))
-
-
-def _source(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    return f"largest difference from the graph {write_source(paths[0], graph, provenance):.1e}"
-
-
-def _caffe(paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Provenance) -> str:
-    write_caffe(paths[0], paths[1], graph)
-    return "read again: the same bits"
+    note = ""
+    match format_name:
+        case "safetensors":
+            save_graph(paths[0], graph, provenance)
+        case "pth":
+            save_pth(paths[0], graph.state_dict())
+        case "pt2":
+            note = _proven(write_pt2(paths[0], graph))
+        case "onnx":
+            note = _proven(write_onnx(paths[0], graph))
+        case "source":
+            note = f"largest difference from the graph {write_source(paths[0], graph, provenance):.1e}"
+        case "caffe":
+            write_caffe(paths[0], paths[1], graph)
+            note = "read again: the same bits"
+    return Output(format_name, paths, note)
 
 
 def _proven(written: Written) -> str:
@@ -106,11 +94,17 @@ def _proven(written: Written) -> str:
     return f"{opened}; largest difference from the graph {written.difference:.1e}"
 
 
-_WRITERS: Mapping[str, Callable[[tuple[Path, ...], fx.GraphModule, Provenance], str]] = {
-    "safetensors": _safetensors,
-    "pth": _pth,
-    "pt2": _pt2,
-    "onnx": _onnx,
-    "source": _source,
-    "caffe": _caffe,
-}
+def save_pth(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor]) -> None:
+    """Write a plain dict of tensors, which ``torch.load(path, weights_only=True)`` reads; whole or not at all.
+
+    Keys that are one parameter stay one: torch stores and restores their memory once.
+
+    Args:
+        path: the file.
+        state: keys to tensors, as ``state_dict()`` gives them.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:  # a stream, lest the file's name goes into it
+        torch.save({key: value.detach() for key, value in state.items()}, stream)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import io
 import logging
@@ -21,11 +22,19 @@ from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
 from prototxt import Net
 
+from ..compare import differences, first_diverging, worst
 from ..errors import LayerError
 from ..record import original_net
+from ..verify import seeded_inputs
 from ..wiring import infer_tops
-from .check import Outputs, check_outputs
 
+LIMIT = 1e-5
+"""The largest relative difference from the graph's outputs."""
+
+NOISE = 3.0
+"""Where float32 itself is worse than that: how many times the graph's own error the other may be off."""
+
+Outputs = torch.Tensor | Mapping[str, torch.Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
 Run = Callable[..., Outputs]
 
@@ -182,3 +191,72 @@ def _quietly() -> Iterator[None]:
             yield
     finally:
         logging.disable(before)
+
+
+def write_pt2(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
+    """Write a ``.pt2`` file, for ``torch.export.load(path).module()``, with the batch and the size open where possible.
+
+    Before it appears it is loaded, and its outputs must be those of ``graph``. Like a pickle, such a file can run code
+    where it is loaded: load those that you trust.
+
+    Args:
+        path: the file.
+        graph: a converted net; folding is kept.
+
+    Raises:
+        InputError: the net cannot be exported (what it gives has shapes that depend on values), or the file cannot be
+            written.
+    """
+    return write_program(path, graph, "a pt2 file", _write)
+
+
+def _write(program: NetProgram, path: Path) -> Run:
+    with path.open("wb") as stream:
+        torch.export.save(program.program, stream)
+    module = torch.export.load(path).module()
+    assert callable(module)
+    return module
+
+
+def check_outputs(what: str, graph: fx.GraphModule, net: Net, other: Callable[..., Outputs]) -> float:
+    """Run ``graph`` and ``other`` on the same seeded inputs.
+
+    Both are float32, with operations in another order. Where they differ by more than :data:`LIMIT`, the graph in
+    float64 is the judge: then neither is right, and the other passes if its error is at most :data:`NOISE` times the
+    graph's.
+
+    Args:
+        what: ``other``, for the message.
+        graph: the net as converted.
+        net: of the graph; gives the inputs' shapes.
+        other: takes tensors as the graph does, and gives a tensor, or several under the same names.
+
+    Returns:
+        The largest relative difference from the graph, max|a - b| / max|b|, of all outputs.
+
+    Raises:
+        InputError: an output differs; names the first.
+    """
+    inputs = seeded_inputs(net)
+    with torch.no_grad():
+        expected, found = named(graph(*inputs)), named(other(*inputs))
+        if found.keys() != expected.keys():
+            raise InputError(f"{what} gives {sorted(found)}, the graph {sorted(expected)}; nothing was written")
+        compared = differences(found, expected)
+        diverging = first_diverging(compared, LIMIT)
+        if diverging is not None:
+            exact = named(copy.deepcopy(graph).double()(*(value.double() for value in inputs)))
+            limits = {item.layer: max(LIMIT, NOISE * item.relative) for item in differences(expected, exact)}
+            errors = differences(found, exact)
+            diverging = next((item for item in errors if not item.relative <= limits[item.layer]), None)
+    if diverging is not None:
+        raise InputError(
+            f"{what} differs from the graph: output {diverging.layer!r} by {diverging.relative:.1e} of its largest "
+            f"value, more than float32's own noise; nothing was written"
+        )
+    return worst(compared).relative if compared else 0.0
+
+
+def named(outputs: Outputs) -> dict[str, torch.Tensor]:
+    """Outputs by name; a single one, which has none, under ``""``."""
+    return {"": outputs} if isinstance(outputs, torch.Tensor) else dict(outputs)

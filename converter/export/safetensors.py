@@ -19,8 +19,7 @@ from icnet_common.files import atomic_write
 from prototxt import Layer, net_text, read_net
 
 from ..blobs import Blobs, Shape, SharedParameter
-from ..graph import build
-from ..match import Match
+from ..graph import Match, build
 from ..record import net_of
 from ..state_dict import load_strict
 from ..wiring import wire

@@ -11,9 +11,8 @@ from torch import nn
 
 from prototxt import Layer, Params
 
-from ..blobs import Blobs
+from ..blobs import Blobs, fill
 from ..errors import LayerError
-from ..fillers import fill
 from ..registry import register
 from .shapes import Shape
 

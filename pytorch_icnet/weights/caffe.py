@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx
 
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from icnet_common.errors import WeightsError
 from prototxt import Layer, Net, bundled_net, read_net
 

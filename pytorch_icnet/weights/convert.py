@@ -10,9 +10,9 @@ import click
 import torch
 from torch import fx
 
+from converter.compare import activations, differences
 from converter.convert import Conversion, ConversionOptions, WeightsOrigin
-from converter.export.formats import Output
-from converter.export.pth import save_pth
+from converter.export.formats import Output, save_pth
 from converter.export.safetensors import load_state
 from converter.verify import Verification
 from icnet_common import console
@@ -20,13 +20,15 @@ from icnet_common.errors import InputError, WeightsError
 from icnet_common.files import write_json
 from prototxt import Net, bundled_net, read_net, read_weights
 
-from ..icnet import folded
+from ..icnet import ICNet, folded
 from ..variants import NAMES
 from ..variants.semseg import SemSegICNet, to_icnet
 from .caffe import MERGED_NET, UNMERGED_NET, fitting_net, pyramid_of, resized_net, state_of
 from .checkpoints import ICNET, Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from .known import Provenance, by_file, by_md5
-from .verify import CHECKED_SIZE, verify
+
+CHECKED_SIZE = (129, 257)
+"""Height and width of the seeded image on which every layer is compared."""
 
 FORMATS = ("safetensors", "pth")
 """Of a checkpoint of PyTorch."""
@@ -122,6 +124,36 @@ class ICNetConversion(Conversion):
             return super().write(name, paths)
         _write_state(name, paths[0], self.checkpoint)
         return Output(name, paths)
+
+
+def verify(model: ICNet, graph: fx.GraphModule) -> list[Verification]:
+    """Compare the converted graph with ``model``, and ``model`` with its folded form where it has batch normalisation.
+
+    Args:
+        model: the hand-written net with the weights under test.
+        graph: the converted net for images of :data:`CHECKED_SIZE`.
+
+    Returns:
+        One or two comparisons, on a seeded image.
+    """
+    generator = torch.Generator().manual_seed(0)
+    image = 50 * torch.randn(1, 3, *CHECKED_SIZE, generator=generator)
+    pyramid, model.pyramid = model.pyramid, None
+    try:
+        ours = activations(model, image)
+        results = [Verification("converted graph and ICNet", differences(activations(graph, image), ours))]
+        if not model.merged:
+            results.append(
+                Verification("folded and unfolded", differences(activations(folded(model), image), normalized(ours)))
+            )
+    finally:
+        model.pyramid = pyramid
+    return results
+
+
+def normalized(values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The activations of an unmerged net under the names of the merged one: a convolution's value is its BN's."""
+    return {name: values.get(f"{name}/bn", value) for name, value in values.items()}
 
 
 class CheckpointConversion:

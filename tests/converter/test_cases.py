@@ -14,8 +14,7 @@ import torch
 
 from converter import FillerWarning, NetError, WeightsMismatchError, load_caffe, summary
 from converter.compare import Difference, difference, first_diverging
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from icnet_common.errors import InputError
 from prototxt import PrototxtError, read_net, read_weights
 

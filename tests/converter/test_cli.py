@@ -15,7 +15,7 @@ from converter.cli import main
 from converter.compare import LIMIT
 from prototxt import read_net, write_weights
 from pytorch_icnet import ICNet, load
-from pytorch_icnet.weights.verify import normalized
+from pytorch_icnet.weights.convert import normalized
 
 from ..golden import assert_close
 from ..nets import blobs_of, net_of, seeded, write_caffemodel

@@ -20,8 +20,7 @@ from converter import (
     load_caffe,
     registry,
 )
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from converter.names import module_name, unique_names
 from prototxt import LegacyBlob, read_net
 

@@ -13,8 +13,7 @@ from torch import fx
 
 from converter import activations, load_caffe, summary
 from converter.compare import Difference, difference, differences, first_diverging, worst
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from prototxt import read_net
 
 from ..golden import SHARED, arrays, shared

@@ -9,8 +9,7 @@ import torch
 
 from converter import activations
 from converter.compare import differences, first_diverging
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from prototxt import Net, read_net, read_weights
 
 from ..golden import DATA, SHARED, arrays, assert_close

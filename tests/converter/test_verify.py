@@ -17,8 +17,7 @@ import converter.verify
 from converter import activations, registry
 from converter.compare import difference, worst
 from converter.dump import DumpError, read_dump
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from converter.verify import (
     FORMULA_LIMIT,
     accumulated,

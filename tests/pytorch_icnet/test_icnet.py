@@ -11,15 +11,14 @@ import torch
 
 from converter import activations, load_caffe, summary
 from converter.compare import LIMIT, differences, first_diverging
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from icnet_common.errors import InputError
 from prototxt import bundled_net, read_net
 from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.icnet import SIZES, check_size, folded
 from pytorch_icnet.pyramid import windows
 from pytorch_icnet.weights.caffe import fitting_net, pyramid_of, resized_net
-from pytorch_icnet.weights.verify import normalized
+from pytorch_icnet.weights.convert import normalized
 
 from ..golden import arrays, assert_close, shared
 from ..nets import blobs_of, seeded

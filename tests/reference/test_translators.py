@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from converter import activations, registry, summary
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from converter.reference import reference, types
 from prototxt import Net, read_net
 

@@ -10,9 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from converter.graph import translate
+from converter.graph import Weights, translate
 from converter.layers.interp import Interp
-from converter.match import Weights
 from icnet_common.errors import InputError
 from pytorch_icnet import ICNet, load
 from pytorch_icnet.runtime import BACKENDS, Engine, engine

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import fx, nn
 
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from pytorch_icnet import ICNet, icnet
 from pytorch_icnet.runtime import rewritten
 from pytorch_icnet.weights.caffe import fitting_net, resized_net

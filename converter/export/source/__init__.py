@@ -14,7 +14,7 @@ from torch import fx, nn
 from icnet_common.files import atomic_folder
 
 from ...record import original_net
-from ..check import check_outputs
+from ..program import check_outputs
 from ..safetensors import save_state
 from .package import WEIGHTS_FILE, Package
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import keyword
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 from prototxt import Net
 
-from .constructors import constructor
-from .excerpts import Excerpts
-from .functions import function
+from .constructors import constructor, function
+from .excerpts import Excerpts, Import, import_lines
 from .layout import INDENT, WIDTH, Expression, call, dict_of, laid_out, quoted
-from .modules import Import, import_lines
-from .names import attribute_keys, path_of, plain
 from .statements import Statement, Variables, blob_name, caffe_name, paragraphs, statements
 
 GLOBALS = frozenset({"F", "Net", "Path", "WEIGHTS", "annotations", "load", "load_model", "nn", "torch"})
@@ -30,6 +28,9 @@ IMPORTS = (
 FUNCTIONAL = Import("torch.nn", "functional", "F")
 
 WEIGHTS_FILE = "weights.safetensors"
+
+MOST = 80
+"""Characters of a name in a comment."""
 
 LOAD = '''
 def load(path: str | Path = WEIGHTS) -> Net:
@@ -205,3 +206,42 @@ class Package:
             yield f"{BODY}{comment.strip()}"
             line = laid_out(arguments[0], BODY, f"{target} = ")
         yield line
+
+
+def attribute_keys(targets: Iterable[str]) -> tuple[str, dict[str, str]]:
+    """The base class of the net, and for each module its key there.
+
+    Where all names are Python's, the net is an ``nn.Module`` and they are its attributes. Otherwise it is an
+    ``nn.ModuleDict`` and they are its keys, as they are but for the names of a ModuleDict's own methods.
+    """
+    targets = list(targets)
+    if all(_is_attribute(target) for target in targets):
+        return "nn.Module", {target: target for target in targets}
+    keys: dict[str, str] = {}
+    taken = set(targets)
+    for target in targets:
+        key = target
+        while hasattr(nn.ModuleDict, key) or (key != target and key in taken):
+            key += "_"
+        keys[target] = key
+        taken.add(key)
+    return "nn.ModuleDict", keys
+
+
+def path_of(key: str, base: str) -> str:
+    """The code for the module or parameter whose key in the state dict is ``key``."""
+    first, *rest = key.split(".")
+    code = f"self.{first}" if base == "nn.Module" else f'self["{first}"]'
+    return code + "".join(f"[{part}]" if part.isdigit() else f".{part}" for part in rest)
+
+
+def plain(text: str) -> str:
+    """``text`` for a comment or a docstring: what could end either is replaced."""
+    safe = "".join(character if character.isprintable() and character not in '"\\' else "?" for character in text)
+    safe = safe.strip()
+    return safe if len(safe) <= MOST else f"{safe[:MOST]}..."
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether ``self.name`` means that name: ASCII, as Python normalises others, and not mangled."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("__")

@@ -9,8 +9,7 @@ import torch
 from torch import fx
 
 from converter import FillerWarning, load_caffe
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from converter.record import original_net
 from converter.verify import seeded_inputs
 from pytorch_icnet.weights.caffe import fitting_net, resized_net

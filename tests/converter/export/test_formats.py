@@ -13,8 +13,8 @@ from click.testing import CliRunner, Result
 from converter import load_caffe
 from converter.cli import main
 from converter.export.caffe import write_caffe
-from converter.export.check import check_outputs
 from converter.export.formats import paths_of
+from converter.export.program import check_outputs
 from converter.record import original_net
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_folder

@@ -16,8 +16,7 @@ from converter import load_caffe
 from converter.compare import difference
 from converter.export import onnx as onnx_files
 from converter.export.onnx import OPSET, write_onnx
-from converter.export.program import BATCH, SIZE, Written
-from converter.export.pt2 import write_pt2
+from converter.export.program import BATCH, SIZE, Written, write_pt2
 from converter.passes.fold_batch_norm import fold_batch_norm
 from icnet_common.errors import InputError
 from prototxt import bundled_net

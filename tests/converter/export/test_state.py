@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import fx
 
 from converter.export.caffe import same_bits
-from converter.export.pth import save_pth
+from converter.export.formats import save_pth
 from converter.export.safetensors import METADATA_KEY, load_graph, load_state, save_graph, save_state
 from converter.passes.fold_batch_norm import fold_batch_norm
 from converter.passes.strided_shrink import strided_shrink

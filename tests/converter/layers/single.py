@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from converter import summary
 from converter.compare import Difference, difference
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from converter.reference import reference
 from prototxt import Net, read_net
 

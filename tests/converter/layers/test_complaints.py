@@ -12,8 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from converter import Blobs, activations, load_caffe, register, summary
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from prototxt import Params, read_net
 
 pytestmark = pytest.mark.filterwarnings("ignore::converter.FillerWarning")

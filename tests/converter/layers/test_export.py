@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from converter import registry
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 
 from .cases import CASES, Case
 from .single import net_of, random_blobs

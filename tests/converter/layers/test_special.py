@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from converter import activations, load_caffe, summary
-from converter.graph import translate
-from converter.match import Weights
+from converter.graph import Weights, translate
 from prototxt import read_net, write_mean
 
 from .single import by_module, net_of, random_blobs
