@@ -103,11 +103,7 @@ class WeightsOrigin:
 class Conversion:
     """The conversion of any Caffe net; a subclass may know more of its nets.
 
-    Args:
-        options: what to do.
-        net: as read from text.
-        blobs: as read from the file of weights, by layer name.
-        origin: of the weights.
+    ``net`` and ``blobs`` (by layer name) are as they were read from the files.
     """
 
     def __init__(

@@ -6,6 +6,7 @@ one by one when they are asked for.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zipfile
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote
@@ -173,28 +175,25 @@ def read_dump(path: str | os.PathLike[str]) -> Dump:
 
 def _of_npz(path: Path) -> Iterator[tuple[str, StoredArray]]:
     with _reported(str(path)), zipfile.ZipFile(path) as file:
-        members = [member for member in file.infolist() if member.filename.endswith(".npy")]
-        for member in members:
+        for member in (member for member in file.infolist() if member.filename.endswith(".npy")):
             name = member.filename.removesuffix(".npy")
             with _reported(f"{path}: {name!r}"), file.open(member) as stream:
                 shape = _Header.read(stream).checked(member.file_size)
-            yield name, StoredArray(f"{path}: {name!r}", shape, _member_of(path, member.filename))
+            yield name, StoredArray(f"{path}: {name!r}", shape, partial(_opened_member, path, member.filename))
 
 
-def _member_of(path: Path, member: str) -> Callable[[], AbstractContextManager[IO[bytes]]]:
-    @contextmanager
-    def opened() -> Iterator[IO[bytes]]:
-        with zipfile.ZipFile(path) as file, file.open(member) as stream:
-            yield stream
-
-    return opened
+@contextmanager
+def _opened_member(path: Path, member: str) -> Iterator[IO[bytes]]:
+    with zipfile.ZipFile(path) as file, file.open(member) as stream:
+        yield stream
 
 
 def _of_folder(path: Path) -> Iterator[tuple[str, StoredArray]]:
     for file in sorted(path.rglob("*.npy")):
         with _reported(str(file)), file.open("rb") as stream:
             shape = _Header.read(stream).checked(file.stat().st_size)
-        yield file.relative_to(path).as_posix().removesuffix(".npy"), StoredArray(str(file), shape, _file_of(file))
+        name = file.relative_to(path).as_posix().removesuffix(".npy")
+        yield name, StoredArray(str(file), shape, _file_of(file))
 
 
 def _file_of(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
@@ -203,8 +202,6 @@ def _file_of(path: Path) -> Callable[[], AbstractContextManager[IO[bytes]]]:
 
 @dataclass(frozen=True)
 class _Header:
-    """What an npy file says about its array."""
-
     shape: tuple[int, ...]
     fortran: bool
     dtype: np.dtype[Any]
@@ -226,10 +223,7 @@ class _Header:
     @property
     def bytes(self) -> int:
         """The array's size."""
-        size = self.dtype.itemsize
-        for length in self.shape:
-            size *= length
-        return size
+        return self.dtype.itemsize * math.prod(self.shape)
 
     def checked(self, file_bytes: int) -> tuple[int, ...]:
         """The shape, once the array is known to be numeric, of a legal size and in the file."""

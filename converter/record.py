@@ -98,7 +98,12 @@ def net_of(graph: fx.GraphModule) -> Net:
             have.
     """
     net = original_net(graph)
-    records = {record.name: record for record in _records(graph)}
+    records: dict[str, LayerRecord] = {}
+    for node in graph.graph.nodes:
+        if node.op == "call_module":
+            if "caffe_layer" not in node.meta:
+                raise InputError(f"the rewritten layer {node.target!r} has no form in Caffe; write the plain graph")
+            records[node.meta["caffe_layer"].name] = node.meta["caffe_layer"]
     layers = []
     for name, layer in zip(unique_names([layer.name for layer in net.layers]), net.layers, strict=True):
         record = records.get(name)
@@ -131,26 +136,9 @@ def blobs_of(graph: fx.GraphModule) -> dict[str, list[NDArray[Any]]]:
     for node in graph.graph.nodes:
         record = node.meta.get("caffe_layer")
         if record is not None and record.blobs:
-            tensors = _layer_blobs(graph.get_submodule(str(node.target)), record)
-            blobs[record.name] = [
-                tensor.detach().cpu().numpy().reshape(blob.shape)
-                for tensor, blob in zip(tensors, record.blobs, strict=True)
-            ]
+            state = dict(_tensors(graph.get_submodule(str(node.target))))
+            if any(blob.key is None for blob in record.blobs):
+                layer = f"layer {record.name!r} ({record.layer.type})"
+                raise InputError(f"{layer}: its weights cannot be given back to Caffe")
+            blobs[record.name] = [state[blob.key].detach().cpu().numpy().reshape(blob.shape) for blob in record.blobs]
     return blobs
-
-
-def _layer_blobs(module: nn.Module, record: LayerRecord) -> list[torch.Tensor]:
-    state = dict(_tensors(module))
-    if all(blob.key is not None for blob in record.blobs):
-        return [state[blob.key] for blob in record.blobs if blob.key is not None]
-    raise InputError(f"layer {record.name!r} ({record.layer.type}): its weights cannot be given back to Caffe")
-
-
-def _records(graph: fx.GraphModule) -> Iterator[LayerRecord]:
-    for node in graph.graph.nodes:
-        if node.op != "call_module":
-            continue
-        record = node.meta.get("caffe_layer")
-        if record is None:
-            raise InputError(f"the rewritten layer {node.target!r} has no form in Caffe; write the plain graph")
-        yield record

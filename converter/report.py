@@ -58,12 +58,8 @@ def write_csv(path: Path, checks: Sequence[Verification], types: Mapping[str, st
 
     Columns: comparison; depth, the number of the layer from 0; layer, as :func:`converter.activations` names tops;
     type; absolute, max|a - b|; relative, that over max|b|; limit; verdict: ``equal``, ``close`` (within the limit),
-    ``first divergence``, ``diverges``, or ``unchecked: `` and the reason.
-
-    Args:
-        path: the file, which appears whole or not at all.
-        checks: the comparisons.
-        types: the layer type of each top.
+    ``first divergence``, ``diverges``, or ``unchecked: `` and the reason. ``types`` is the layer type of each top. The
+    file appears whole or not at all.
 
     Raises:
         InputError: the file cannot be written.
@@ -100,10 +96,7 @@ def _verdict(item: Difference, check: Verification, first: Difference | None) ->
 def write_picture(path: Path, checks: Sequence[Verification], types: Mapping[str, str]) -> None:
     """Relative error against depth, on a logarithmic scale, with each comparison's limit and first divergence.
 
-    Args:
-        path: a PNG, which appears whole or not at all.
-        checks: the comparisons.
-        types: the tops of the net in the order in which they are computed (and their types, which are not shown).
+    ``path`` is a PNG, which appears whole or not at all; ``types`` has the net's tops in the order in which they run.
 
     Raises:
         PlotError: matplotlib is not installed.

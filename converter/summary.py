@@ -5,19 +5,33 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from prototxt import Layer, Net, read_net
+from torch import nn
+
+from prototxt import Net, read_net
 
 from .blobs import Blobs, Shape, SharedParameter
-from .receptive import receptive_fields
+from .layers.interp import Interp
+from .layers.pooling import GlobalPooling, Pooling
 from .wiring import WiredLayer, Wiring, wire
 
 if TYPE_CHECKING:
     import pandas
 
-
 COLUMNS = ("name", "type", "bottoms", "tops", "top_shapes", "param_shapes", "parameters", "macs")
+
+_CONVOLUTIONS = frozenset(
+    """
+    Convolution ConvolutionData HoleConvolutionData ConvolutionDepthwise ConvolutionDepthWise DepthwiseConvolution
+    """.split()  # noqa: SIM905
+)
+#: Matrices of a recurrent layer without a static input, which would be the second one.
+_RECURRENT = {"LSTM": 2, "RNN": 3}
+
+_WHOLE = frozenset({"InnerProduct", "Reduction", "SPP", "ROIPooling", "PSROIPooling", "DetectionOutput", "LSTM", "RNN"})
+"""Types of whose tops each value may depend on all of the bottom."""
 
 
 def summary(prototxt: str | os.PathLike[str] | Net) -> list[dict[str, Any]]:
@@ -72,18 +86,18 @@ def detailed_summary(net: Net) -> list[dict[str, Any]]:
 
 def _rows(wiring: Wiring) -> list[dict[str, Any]]:
     rows = [_row(step) for step in wiring.steps if step.layer.type != "Split"]
-    _follow_in_place(rows)
+    # A blob that layers change in place, shape and all, has one shape everywhere, since in Caffe it is one blob.
+    last: dict[str, list[int]] = {}
+    for row in reversed(rows):
+        for index, top in enumerate(row["tops"]):
+            row["top_shapes"][index] = last.setdefault(top, row["top_shapes"][index])
     return rows
 
 
 def shapes_of(net: Net) -> Wiring:
     """``net`` connected on the meta device."""
     owners: dict[str, SharedParameter] = {}
-
-    def blobs_of(layer: Layer) -> Blobs:
-        return Blobs(layer.name, meta=True, specs=layer.param_specs, owners=owners)
-
-    return wire(net, blobs_of, complete=False)
+    return wire(net, lambda layer: Blobs(layer.name, meta=True, specs=layer.param_specs, owners=owners), complete=False)
 
 
 def outputs_of(net: Net) -> dict[str, Shape | None]:
@@ -103,14 +117,6 @@ def _row(step: WiredLayer) -> dict[str, Any]:
         "parameters": sum(math.prod(shape) for shape in step.blobs.shapes),
         "macs": _macs(step),
     }
-
-
-def _follow_in_place(rows: list[dict[str, Any]]) -> None:
-    """Give a blob that layers change in place, shape and all, one shape everywhere, since in Caffe it is one blob."""
-    last: dict[str, list[int]] = {}
-    for row in reversed(rows):
-        for index, top in enumerate(row["tops"]):
-            row["top_shapes"][index] = last.setdefault(top, row["top_shapes"][index])
 
 
 def _macs(step: WiredLayer) -> int:
@@ -133,21 +139,6 @@ def _macs(step: WiredLayer) -> int:
         static = math.prod(weights[1]) if len(weights) > _RECURRENT[kind] else 0  # reads its bottom once a sequence
         return streams * (steps * (sum(math.prod(shape) for shape in weights) - static) + static)
     return 0
-
-
-_CONVOLUTIONS = frozenset(
-    {
-        "Convolution",
-        "ConvolutionData",
-        "HoleConvolutionData",
-        "ConvolutionDepthwise",
-        "ConvolutionDepthWise",
-        "DepthwiseConvolution",
-    }
-)
-
-#: Matrices of a recurrent layer without a static input, which would be the second one.
-_RECURRENT = {"LSTM": 2, "RNN": 3}
 
 
 def layer_table(rows: Sequence[Mapping[str, Any]], weights: Mapping[str, str] | None = None) -> str:
@@ -192,3 +183,83 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> str:
     memory = sum(row.get("memory", 0) for row in rows)
     tops = f", {memory / 1e6:,.0f} MB of tops" if memory else ""
     return f"{len(rows)} layers, {parameters:,} parameters, {macs / 1e9:.2f} GMAC{tops}"
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Along height and width: the pixels of the input, from border to border, that a value sees, and those to the next."""
+
+    size: tuple[float, float]
+    step: tuple[float, float]
+
+
+def receptive_fields(wiring: Wiring) -> list[ReceptiveField | None]:
+    """The receptive field of each step's tops, of a connected net that may be on the meta device.
+
+    Along an axis a layer is described by its field in pixels of the input and by its step, the distance in the input
+    between two neighbouring values of its top. A window of k positions that are d apart, moved by s,
+
+        field' = field + (k - 1) d step,    step' = step s
+
+    (Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill 2019). Padding does
+    not count, so a field can be larger than the input.
+
+    Returns:
+        One per step; None where there are no images (bottoms of other than four axes) or shapes are unknown. Infinite
+        where a value depends on all of an image.
+    """
+    fields: list[ReceptiveField | None] = []
+    for step in wiring.steps:
+        fields.append(_field(step, [fields[bottom.step] for bottom in step.bottoms]))
+    return fields
+
+
+def _field(step: WiredLayer, bottoms: Sequence[ReceptiveField | None]) -> ReceptiveField | None:
+    if not step.layer.bottoms:
+        return ReceptiveField((1, 1), (1, 1)) if any(_is_image(shape) for shape in step.top_shapes) else None
+    known = [field for field in bottoms if field is not None]
+    if not known:
+        return None
+    if step.layer.type in _WHOLE or isinstance(step.module, GlobalPooling):
+        return ReceptiveField((math.inf, math.inf), (math.inf, math.inf))
+    if not any(_is_image(shape) for shape in step.top_shapes):
+        return None
+    widest = max(known, key=lambda field: field.size)
+    return _through(step, widest)
+
+
+def _is_image(shape: Shape | None) -> bool:
+    return shape is not None and len(shape) == 4
+
+
+def _through(step: WiredLayer, bottom: ReceptiveField) -> ReceptiveField:
+    module = getattr(step.module, "module", step.module)
+    if isinstance(module, nn.ConvTranspose2d):
+        strides = [1 / s for s in module.stride]
+        reach = [(k - 1) * d / s for k, d, s in zip(module.kernel_size, module.dilation, module.stride, strict=True)]
+    elif isinstance(module, nn.Conv2d):
+        strides = [float(s) for s in module.stride]
+        reach = [float((k - 1) * d) for k, d in zip(module.kernel_size, module.dilation, strict=True)]
+    elif isinstance(module, Pooling):
+        strides = [float(s) for s in module.stride]
+        reach = [float(k - 1) for k in module.kernel]
+    elif isinstance(module, Interp):
+        return _resized(step, bottom)
+    else:
+        return bottom
+    sizes = [n + r * d for n, r, d in zip(bottom.size, reach, bottom.step, strict=True)]
+    steps = [d * s for d, s in zip(bottom.step, strides, strict=True)]
+    return ReceptiveField((sizes[0], sizes[1]), (steps[0], steps[1]))
+
+
+def _resized(step: WiredLayer, bottom: ReceptiveField) -> ReceptiveField:
+    """A bilinear resize sees one neighbour, unless it meets the pixels themselves."""
+    before, after = step.bottom_shapes[0], step.top_shapes[0]
+    if before is None or after is None:
+        return bottom
+    sizes, steps = [], []
+    for n, m, size, distance in zip(before[2:], after[2:], bottom.size, bottom.step, strict=True):
+        ratio = (n - 1) / (m - 1) if m > 1 else 0.0
+        sizes.append(size if ratio.is_integer() else size + distance)
+        steps.append(distance * ratio or distance)
+    return ReceptiveField((sizes[0], sizes[1]), (steps[0], steps[1]))

@@ -90,9 +90,7 @@ class Verification:
 def against_float64(graph: fx.GraphModule, *inputs: torch.Tensor) -> Verification:
     """Each layer in float32 against the same layer in float64, given the same bottoms, so that nothing adds up.
 
-    Args:
-        graph: a converted net.
-        inputs: float32, as ``forward`` takes them.
+    ``inputs`` are float32, as ``forward`` takes them.
     """
     check = _Float64Check(graph)
     with torch.no_grad():
@@ -105,11 +103,8 @@ def against_formulas(
 ) -> Verification:
     """Each layer of ``graph`` in float64 against its formula in NumPy, given the same bottoms, so that nothing adds up.
 
-    Args:
-        graph: a converted net.
-        inputs: as ``forward`` takes them.
-        blobs: the weights by layer name as they were read from the file, which proves that each reached its place;
-            layers that are not in it, and by default all, are computed with the graph's own.
+    ``blobs`` are the weights by layer name as they were read from the file, which proves that each reached its place;
+    layers that are not in it, and by default all, are computed with the graph's own.
     """
     check = _FormulaCheck(graph, blobs or {})
     with torch.no_grad():
@@ -120,11 +115,7 @@ def against_formulas(
 def accumulated(graph: fx.GraphModule, *inputs: torch.Tensor) -> Verification:
     """The net in float32 against the whole net in float64: how much rounding adds up to, layer after layer.
 
-    That depends on the net and its weights more than on their conversion, so there is no limit.
-
-    Args:
-        graph: a converted net.
-        inputs: float32, as ``forward`` takes them.
+    That depends on the net and its weights more than on their conversion, so there is no limit. ``inputs`` are float32.
     """
     exact = activations(copy.deepcopy(graph).double(), *(value.double() for value in inputs))
     return Verification("float32 and float64, accumulated", differences(activations(graph, *inputs), exact), math.inf)
@@ -242,15 +233,11 @@ def work_of(tops: Sequence[tuple[int, ...]], blobs: Sequence[tuple[int, ...]]) -
 
 
 def against_dump(graph: fx.GraphModule, dump: Dump) -> Verification:
-    """The activations of ``graph`` against those that Caffe left, for the inputs that it left.
+    """The activations of ``graph``, made for inputs of the stored shapes, against those that Caffe left for its inputs.
 
     A name that is a layer's and a blob's means, for the whole file, what more of its arrays agree with: the value right
     after that layer, or the blob's final value. A one-dimensional array in place of a larger blob is taken as every
-    n-th of the blob's values.
-
-    Args:
-        graph: a converted net for inputs of the stored shapes.
-        dump: see :func:`converter.dump.read_dump`; arrays of what the net does not have are listed as unchecked.
+    n-th of the blob's values. Arrays of what the net does not have are listed as unchecked.
 
     Raises:
         DumpError: an input is missing, an array damaged, or none belongs to a layer of the net.

@@ -6,7 +6,7 @@ place is, which blobs are left over as the net's outputs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -152,7 +152,10 @@ def _prepared(
     """The step of a layer without its module: with all its tops, and the shapes of those that are inputs."""
     if layer_type is not None:
         layer = layer_type.with_automatic_tops(layer)
-    _check_loss_weights(layer)
+    if layer.loss_weights and len(layer.loss_weights) != len(layer.tops):
+        raise LayerError(
+            f"{len(layer.loss_weights)} loss_weight for {len(layer.tops)} tops; give none, or one for each"
+        )
     tops = [_input_shape(net, layer, top) if layer_type is None else None for top in layer.tops]
     return WiredLayer(layer, name, None, bottoms, shapes, tops, blobs)
 
@@ -175,7 +178,9 @@ def _find_tops(step: WiredLayer) -> None:
     assert step.module is not None
     layer, blobs = step.layer, step.blobs
     blobs.finish()
-    _check_text_blobs(layer, blobs)
+    if layer.blobs and not (len(layer.blobs) == len(blobs.shapes) and all(map(fits, layer.blobs, blobs.shapes))):
+        given = [list(blob.shape) for blob in layer.blobs]
+        raise LayerError(f"the text gives blobs of the shapes {given}, expected {[list(s) for s in blobs.shapes]}")
     tops = infer_tops(step.module, [shape for shape in step.bottom_shapes if shape is not None])
     step.returns_tuple = isinstance(tops, tuple)
     shapes = [tuple(top.shape) for top in (tops if isinstance(tops, tuple) else (tops,))]
@@ -195,26 +200,13 @@ def _input_shape(net: Net, layer: Layer, top: str) -> Shape | None:
     return shape or (() if layer.type == "Input" else None)
 
 
-def _check_loss_weights(layer: Layer) -> None:
-    if layer.loss_weights and len(layer.loss_weights) != len(layer.tops):
-        raise LayerError(
-            f"{len(layer.loss_weights)} loss_weight for {len(layer.tops)} tops; give none, or one for each"
-        )
-
-
-def _check_text_blobs(layer: Layer, blobs: Blobs) -> None:
-    shapes = [list(blob.shape) for blob in layer.blobs]
-    if layer.blobs and not (len(shapes) == len(blobs.shapes) and all(map(fits, layer.blobs, blobs.shapes))):
-        raise LayerError(f"the text gives blobs of the shapes {shapes}, expected {[list(s) for s in blobs.shapes]}")
-
-
 def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tuple[torch.Tensor, ...]:
     """What a module returns for inputs of ``shapes``, on the meta device: shapes without values.
 
     Raises:
         LayerError: the module refuses such inputs.
     """
-    state = {name: tensor.to("meta") for name, tensor in _state(module)}
+    state = {name: tensor.to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
     bottoms = tuple(torch.empty(shape, device="meta") for shape in shapes)
     try:
         with torch.no_grad():
@@ -226,11 +218,6 @@ def infer_tops(module: nn.Module, shapes: Sequence[Shape]) -> torch.Tensor | tup
 
 def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
-
-
-def _state(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    yield from module.named_parameters()
-    yield from module.named_buffers()
 
 
 def _where(net: Net, layer: Layer) -> str:

@@ -36,11 +36,7 @@ _MESSAGES: tuple[tuple[str, str], ...] = (
 
 
 def parse(data: bytes, source: str) -> tuple[Any, dict[str, list[int]]]:
-    """Parse a net's text.
-
-    Args:
-        data: the file's bytes.
-        source: the file's name for messages.
+    """Parse the bytes of a net's text, which messages call ``source``.
 
     Returns:
         The ``NetParameter`` message, and for the fields ``layer`` and ``layers`` the 1-based line of each block.

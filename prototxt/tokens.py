@@ -58,12 +58,7 @@ def place(data: bytes, offset: int) -> str:
 
 
 class Tokenizer:
-    """Cuts one text into tokens.
-
-    Args:
-        data: the file's bytes.
-        source: the file's name for messages.
-    """
+    """Cuts the bytes of one text, which messages call ``source``, into tokens."""
 
     def __init__(self, data: bytes, source: str) -> None:
         self._data = data

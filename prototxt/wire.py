@@ -36,11 +36,7 @@ class WireError(ValueError):
 
 
 class WireReader:
-    """Walks the messages of one buffer.
-
-    Args:
-        data: the buffer; an index gives an int.
-    """
+    """Walks the messages of one buffer, of which an index gives an int."""
 
     def __init__(self, data: memoryview) -> None:
         self.data = data

@@ -17,14 +17,10 @@ from ..record import blobs_of, net_of
 
 
 def write_caffe(prototxt: str | os.PathLike[str], caffemodel: str | os.PathLike[str], graph: fx.GraphModule) -> None:
-    """Write the text and the weights of a net, both or none.
+    """Write the text and the weights of what :func:`converter.load_caffe` returned, perhaps folded; both or none.
 
     Before they appear they are read and converted again, and the graph that comes out must have the same tensors as
     ``graph``, bit for bit.
-
-    Args:
-        prototxt, caffemodel: the files.
-        graph: as :func:`converter.load_caffe` returns it; its batch normalisation may be folded.
 
     Raises:
         InputError: the graph has no form in Caffe, or its tensors are more than Caffe's float32 blobs can hold; or the

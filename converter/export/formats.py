@@ -60,13 +60,7 @@ def paths_of(format_name: str, base: Path) -> tuple[Path, ...]:
 
 
 def write(format_name: str, paths: tuple[Path, ...], graph: fx.GraphModule, provenance: Mapping[str, Any]) -> Output:
-    """Write a converted net in one format, whole or not at all.
-
-    Args:
-        format_name: one of :data:`FORMATS`.
-        paths: as :func:`paths_of` gives them.
-        graph: the net.
-        provenance: where its weights come from.
+    """Write a net in one of :data:`FORMATS`, to the paths that :func:`paths_of` gives, whole or not at all.
 
     Raises:
         InputError: what stands in its way.
@@ -98,10 +92,6 @@ def save_pth(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor]) ->
     """Write a plain dict of tensors, which ``torch.load(path, weights_only=True)`` reads; whole or not at all.
 
     Keys that are one parameter stay one: torch stores and restores their memory once.
-
-    Args:
-        path: the file.
-        state: keys to tensors, as ``state_dict()`` gives them.
 
     Raises:
         InputError: the file cannot be written.

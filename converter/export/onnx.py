@@ -28,11 +28,7 @@ def write_onnx(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     """Write an ONNX model, with the batch and the size open where possible.
 
     Before it appears it is run with onnxruntime, and its outputs must be those of ``graph``. Inputs and outputs have
-    the names of the net's blobs.
-
-    Args:
-        path: the file.
-        graph: a converted net; folding is kept.
+    the names of the net's blobs. Folding is kept.
 
     Raises:
         InputError: onnx, onnxscript or onnxruntime is not installed; the net cannot be exported; its outputs differ; or

@@ -197,11 +197,7 @@ def write_pt2(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     """Write a ``.pt2`` file, for ``torch.export.load(path).module()``, with the batch and the size open where possible.
 
     Before it appears it is loaded, and its outputs must be those of ``graph``. Like a pickle, such a file can run code
-    where it is loaded: load those that you trust.
-
-    Args:
-        path: the file.
-        graph: a converted net; folding is kept.
+    where it is loaded: load those that you trust. Folding is kept.
 
     Raises:
         InputError: the net cannot be exported (what it gives has shapes that depend on values), or the file cannot be

@@ -35,12 +35,7 @@ def save_state(path: str | os.PathLike[str], state: Mapping[str, torch.Tensor], 
     """Write tensors and metadata, whole or not at all.
 
     Tensors that are one parameter under several keys are stored once, under the first; ``ties`` in the metadata maps
-    each further key to it.
-
-    Args:
-        path: the file.
-        state: keys to tensors.
-        metadata: anything JSON can hold; stored under :data:`METADATA_KEY`.
+    each further key to it. The metadata, anything JSON can hold, are stored under :data:`METADATA_KEY`.
 
     Raises:
         InputError: the file cannot be written.
@@ -106,10 +101,7 @@ def load_state(path: str | os.PathLike[str]) -> tuple[dict[str, torch.Tensor], d
 def save_graph(path: str | os.PathLike[str], graph: fx.GraphModule, provenance: Mapping[str, Any]) -> None:
     """Write a converted net: its state, and in the metadata its text, so that :func:`load_graph` needs nothing else.
 
-    Args:
-        path: the file.
-        graph: as :func:`converter.load_caffe` returns it; its batch normalisation may be folded.
-        provenance: where the weights come from, anything JSON can hold.
+    Its batch normalisation may be folded. ``provenance``, where the weights come from, is anything JSON can hold.
 
     Raises:
         InputError: the graph was rewritten into what no text describes, or the file cannot be written.

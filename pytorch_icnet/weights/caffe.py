@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -40,7 +40,7 @@ def fitting_net(blobs: Blobs, source: str) -> Net:
     Raises:
         WeightsError: these are not the weights of an ICNet.
     """
-    net = read_net(bundled_net(UNMERGED_NET if any(name.endswith("/bn") for name in blobs) else MERGED_NET))
+    net = icnet_net(blobs)
     convolutions = [layer.name for layer in net.layers if layer.type == "Convolution"]
     present = [name for name in convolutions if name in blobs]
     if len(present) < len(convolutions) // 2:
@@ -50,6 +50,11 @@ def fitting_net(blobs: Blobs, source: str) -> Net:
             f"(its first layers with weights: {found}); for another net give its text with --prototxt"
         )
     return dataclasses.replace(net, layers=tuple(_with_channels(layer, blobs) for layer in net.layers))
+
+
+def icnet_net(names: Iterable[str]) -> Net:
+    """The bundled net for layers of these names: the unmerged one where there are batch normalisation layers."""
+    return read_net(bundled_net(UNMERGED_NET if any(name.endswith("/bn") for name in names) else MERGED_NET))
 
 
 def _with_channels(layer: Layer, blobs: Blobs) -> Layer:

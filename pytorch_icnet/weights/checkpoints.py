@@ -100,15 +100,11 @@ class Checkpoint:
             aux=aux,
             channels={name: count for name, count in channels.items() if not name.startswith("conv6_")},
         )
-        heads = {key for key in state if key.startswith(("conv6_sub2.", "conv6_sub4."))}
+        heads = ("conv6_sub2.", "conv6_sub4.")
         if not aux:
-            state = {key: value for key, value in state.items() if key not in heads}
-        elif not heads:
-            fresh = model.state_dict()
-            state = {
-                **state,
-                **{key: fresh[key] for key in fresh if key.startswith(("conv6_sub2.", "conv6_sub4."))},
-            }
+            state = {key: value for key, value in state.items() if not key.startswith(heads)}
+        elif not any(key.startswith(heads) for key in state):
+            state = {**state, **{key: value for key, value in model.state_dict().items() if key.startswith(heads)}}
         load_strict(model, state, f"{self.provenance.file}: not the weights of an ICNet")
         model.card = self._card(model.card)
         return model
@@ -127,7 +123,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     path = Path(path)
     kind = kind_of(path)
     if kind == "torch":
-        return _of_state(path, torch_files.read_state(path))
+        state = torch_files.read_state(path)
+        return Checkpoint(state, Provenance.of(path), input_size=_input_size(state))
     if kind == "safetensors":
         return _of_safetensors(path, *load_state(path))
     blobs = read_weights(path)
@@ -240,10 +237,6 @@ def kind_of(path: Path) -> str:
         if head[:2] == b"PK" or torch_files.is_legacy(head):
             return "torch"
         return "safetensors" if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size else ""
-
-
-def _of_state(path: Path, state: dict[str, torch.Tensor]) -> Checkpoint:
-    return Checkpoint(state, Provenance.of(path), input_size=_input_size(state))
 
 
 def _input_size(state: Mapping[str, torch.Tensor]) -> tuple[int, int]:

@@ -18,12 +18,12 @@ from converter.verify import Verification
 from icnet_common import console
 from icnet_common.errors import InputError, WeightsError
 from icnet_common.files import write_json
-from prototxt import Net, bundled_net, read_net, read_weights
+from prototxt import Net, read_net, read_weights
 
 from ..icnet import ICNet, folded
 from ..variants import NAMES
 from ..variants.semseg import SemSegICNet, to_icnet
-from .caffe import MERGED_NET, UNMERGED_NET, fitting_net, pyramid_of, resized_net, state_of
+from .caffe import fitting_net, icnet_net, pyramid_of, resized_net, state_of
 from .checkpoints import ICNET, Checkpoint, kind_of, read_checkpoint, write_checkpoint
 from .known import Provenance, by_file, by_md5
 
@@ -70,8 +70,7 @@ def net_of(weights: Path | None, prototxt: Path | None) -> Net:
 def is_icnet(net: Net) -> bool:
     """Whether a net has all of ICNet's layers, by their names."""
     names = {layer.name for layer in net.layers}
-    bundled = UNMERGED_NET if any(name.endswith("/bn") for name in names) else MERGED_NET
-    return {layer.name for layer in read_net(bundled_net(bundled)).layers if layer.type != "Input"} <= names
+    return {layer.name for layer in icnet_net(names).layers if layer.type != "Input"} <= names
 
 
 def _origin(options: ConversionOptions) -> WeightsOrigin:
@@ -129,12 +128,7 @@ class ICNetConversion(Conversion):
 def verify(model: ICNet, graph: fx.GraphModule) -> list[Verification]:
     """Compare the converted graph with ``model``, and ``model`` with its folded form where it has batch normalisation.
 
-    Args:
-        model: the hand-written net with the weights under test.
-        graph: the converted net for images of :data:`CHECKED_SIZE`.
-
-    Returns:
-        One or two comparisons, on a seeded image.
+    Both run on a seeded image of :data:`CHECKED_SIZE`, for which the graph must be made.
     """
     generator = torch.Generator().manual_seed(0)
     image = 50 * torch.randn(1, 3, *CHECKED_SIZE, generator=generator)

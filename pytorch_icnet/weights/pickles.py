@@ -159,8 +159,8 @@ class _Unpickler(_Base):  # type: ignore[misc]
 
     def load_reduce(self) -> None:
         arguments, called = self.stack.pop(), self.stack.pop()
-        known = isinstance(called, _Called) and isinstance(arguments, tuple) and len(arguments) <= _MAX_ARGUMENTS
-        self.append(called.function(*arguments) if known else Placeholder())
+        known = called in _CALLED.values() and isinstance(arguments, tuple) and len(arguments) <= _MAX_ARGUMENTS
+        self.append(called(*arguments) if known else Placeholder())
 
     def load_newobj(self) -> None:
         del self.stack[-2:]
@@ -200,10 +200,6 @@ class _Unpickler(_Base):  # type: ignore[misc]
         if isinstance(self.stack[-1], list):
             self.stack[-1].extend(items)
 
-    def pop_mark(self) -> list[Any]:
-        items: list[Any] = super().pop_mark()
-        return items
-
     dispatch[pickle.REDUCE[0]] = load_reduce
     dispatch[pickle.NEWOBJ[0]] = load_newobj
     dispatch[pickle.NEWOBJ_EX[0]] = load_newobj_ex
@@ -216,13 +212,7 @@ class _Unpickler(_Base):  # type: ignore[misc]
 
 
 _MAX_ARGUMENTS = 16
-
-
-@dataclass(frozen=True)
-class _Called:
-    """A function that a pickle may call, in this module's own form."""
-
-    function: Callable[..., Any]
+_MAX_ITEMS = 1 << 14
 
 
 def _ordered(items: Any = ()) -> Any:
@@ -230,9 +220,6 @@ def _ordered(items: Any = ()) -> Any:
     if not isinstance(items, (list, tuple)) or len(items) > _MAX_ITEMS:
         return Placeholder()
     return dict(item for item in items if isinstance(item, list) and len(item) == 2 and isinstance(item[0], str))
-
-
-_MAX_ITEMS = 1 << 14
 
 
 def _rebuilt(values: Any, offset: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor | Placeholder:
@@ -257,11 +244,11 @@ def _first(tensor: Any, *_: Any) -> Any:
 
 
 _CALLED = {
-    ("collections", "OrderedDict"): _Called(_ordered),
-    ("torch._utils", "_rebuild_tensor"): _Called(_rebuilt),
-    ("torch._utils", "_rebuild_tensor_v2"): _Called(_rebuilt),
-    ("torch._utils", "_rebuild_tensor_v3"): _Called(_rebuilt_typed),
-    ("torch._utils", "_rebuild_parameter"): _Called(_first),
-    ("torch._utils", "_rebuild_parameter_with_state"): _Called(_first),
+    ("collections", "OrderedDict"): _ordered,
+    ("torch._utils", "_rebuild_tensor"): _rebuilt,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuilt,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuilt_typed,
+    ("torch._utils", "_rebuild_parameter"): _first,
+    ("torch._utils", "_rebuild_parameter_with_state"): _first,
 }
-"""By module and name."""
+"""By module and name: the functions that a pickle may call, in this module's own form."""

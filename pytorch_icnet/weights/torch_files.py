@@ -59,13 +59,10 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         UnicodeError,
         RuntimeError,
     ) as error:
-        raise WeightsError(f"{path}: not a whole torch checkpoint, get it again: {_line(error)}") from error
+        line = next(iter(str(error).splitlines()), type(error).__name__)
+        raise WeightsError(f"{path}: not a whole torch checkpoint, get it again: {line}") from error
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
-
-
-def _line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _archive(stream: BinaryIO, path: Path, size: int) -> tuple[Any, Places]:
@@ -137,11 +134,11 @@ def _state_of(content: Any, path: Path) -> dict[str, StoredTensor]:
         if inner is None:
             break
         content = content[inner]
-    if not isinstance(content, dict):
-        raise WeightsError(f"{path}: {_REFUSED if _has_placeholder(content) else 'holds no state dict of tensors'}")
-    state = {str(key): value for key, value in content.items() if isinstance(value, StoredTensor)}
+    items = content if isinstance(content, dict) else {}
+    state = {str(key): value for key, value in items.items() if isinstance(value, StoredTensor)}
     if not state:
-        refused = any(isinstance(value, Placeholder) for value in content.values())
+        parts = items.values() if items else content if isinstance(content, (list, tuple)) else [content]
+        refused = any(isinstance(part, Placeholder) for part in parts)
         raise WeightsError(f"{path}: {_REFUSED if refused else 'holds no state dict of tensors'}")
     for prefix in PREFIXES * 2:
         if all(key.startswith(prefix) for key in state):
@@ -153,11 +150,6 @@ _REFUSED = (
     "holds Python objects in place of a state dict; to load them could run code and is refused; where you trust the "
     "file, save `model.state_dict()` alone from the program that made it"
 )
-
-
-def _has_placeholder(content: Any) -> bool:
-    parts = content if isinstance(content, (list, tuple)) else [content]
-    return any(isinstance(part, Placeholder) for part in parts)
 
 
 def _tensors(

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from converter import FillerWarning, load_caffe
-from converter.receptive import receptive_fields
-from converter.summary import detailed_summary, shapes_of
+from converter.summary import detailed_summary, receptive_fields, shapes_of
 from prototxt import bundled_net, read_net
 from pytorch_icnet.weights.caffe import resized_net
 

@@ -31,12 +31,8 @@ def write_source(path: str | os.PathLike[str], graph: fx.GraphModule, provenance
     """Write a package: ``net.py`` with the net's class and ``load()``, and its weights; whole or not at all.
 
     Before it appears its code is run, and its outputs must be those of ``graph``. A package of this kind that is there
-    already is replaced.
-
-    Args:
-        path: the folder.
-        graph: a converted net; folding and rewrites are kept.
-        provenance: ``file``, ``md5`` and ``sha256`` of the weights, for the docstring.
+    already is replaced. Folding and rewrites are kept. ``file``, ``md5`` and ``sha256`` of the weights, as far as
+    ``provenance`` has them, go into the docstring.
 
     Returns:
         The largest relative difference from the graph's outputs.

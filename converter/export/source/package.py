@@ -44,12 +44,7 @@ BODY = 2 * INDENT
 
 
 class Package:
-    """Writes one graph as code, and knows which tensor has which key there.
-
-    Args:
-        graph: a converted net.
-        net: the net that it computes.
-    """
+    """Writes the graph of ``net`` as code, and knows which tensor has which key there."""
 
     def __init__(self, graph: fx.GraphModule, net: Net) -> None:
         self.graph, self.net = graph, net
@@ -69,10 +64,7 @@ class Package:
         return state
 
     def code(self, provenance: Mapping[str, Any]) -> str:
-        """The module's text.
-
-        Args:
-            provenance: ``file``, ``md5`` and ``sha256`` of the weights, as far as they are known.
+        """The module's text; ``provenance`` has ``file``, ``md5`` and ``sha256`` of the weights, as far as known.
 
         Raises:
             InputError: a layer cannot be written as source.
