@@ -187,14 +187,14 @@ def totals(rows: Sequence[Mapping[str, Any]]) -> str:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Along height and width: the pixels of the input, from border to border, that a value sees, and those to the next."""
+    """Along height and width: the field, and the step between neighbours, in pixels of the input."""
 
     size: tuple[float, float]
     step: tuple[float, float]
 
 
 def receptive_fields(wiring: Wiring) -> list[ReceptiveField | None]:
-    """The receptive field of each step's tops, of a connected net that may be on the meta device.
+    """The receptive field of each step's tops: how many pixels of the input, from border to border, one value sees.
 
     Along an axis a layer is described by its field in pixels of the input and by its step, the distance in the input
     between two neighbouring values of its top. A window of k positions that are d apart, moved by s,
