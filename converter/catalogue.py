@@ -65,24 +65,23 @@ def _row(layer_type: LayerType) -> dict[str, Any]:
         "description": " ".join((inspect.getdoc(layer_type.translate) or "").split()).replace("``", "`"),
         "bottoms": _count(layer_type.bottoms),
         "tops": tops,
-        "parameters": {name: _plain(value) for name, value in default_params(name).items()},
+        "parameters": _parameters(name),
         "restrictions": layer_type.limits,
         "tested_against": ", ".join(tested),
     }
 
 
 def _input_row(name: str) -> dict[str, Any]:
+    is_input = name == "Input"
     return {
         "type": name,
         "family": "inputs",
         "description": "An argument of forward for each top, in the order of the text.",
         "bottoms": "0",
         "tops": "1 or more",
-        "parameters": {name: _plain(value) for name, value in default_params(name).items()} if name == "Input" else {},
-        "restrictions": ""
-        if name == "Input"
-        else "reads no files: its tops are fed, and need shapes from an Input layer",
-        "tested_against": _CAFFE if name == "Input" else "",
+        "parameters": _parameters(name) if is_input else {},
+        "restrictions": "" if is_input else "reads no files: its tops are fed, and need shapes from an Input layer",
+        "tested_against": _CAFFE if is_input else "",
     }
 
 
@@ -95,11 +94,10 @@ def _count(allowed: Count) -> str:
     return f"{least} or more" if most is None else f"{least} to {most}"
 
 
-def _plain(value: Any) -> Any:
-    """A default as JSON has it."""
-    if isinstance(value, Params):
-        return None
-    return list(value) if isinstance(value, tuple) else value
+def _parameters(type_name: str) -> dict[str, Any]:
+    """The defaults as JSON has them."""
+    defaults = {name: None if isinstance(value, Params) else value for name, value in default_params(type_name).items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in defaults.items()}
 
 
 def _alike(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

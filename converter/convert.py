@@ -228,10 +228,7 @@ class Conversion:
             "weights": dataclasses.asdict(self.graph.meta["match"]),
             "verification": list(map(dataclasses.asdict, checks)),
             "output": str(outputs[0].paths[0]),
-            "outputs": [
-                {"format": output.format, "paths": list(map(str, output.paths)), "note": output.note}
-                for output in outputs
-            ],
+            "outputs": [{**dataclasses.asdict(output), "paths": list(map(str, output.paths))} for output in outputs],
             "versions": console.versions(),
         }
 

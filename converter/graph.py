@@ -58,7 +58,8 @@ def load_caffe(
         WeightsError, WeightsMismatchError: what is wrong with the weights; names every layer that does not fit.
     """
     net = prototxt if isinstance(prototxt, Net) else read_net(prototxt, phase, level, tuple(stages))
-    graph = translate(net, Weights() if caffemodel is None else Weights.read(caffemodel, lenient=lenient))
+    blobs = None if caffemodel is None else read_weights(caffemodel)
+    graph = translate(net, Weights(blobs, "" if caffemodel is None else os.fspath(caffemodel), lenient=lenient))
     if filled := graph.meta["match"].filled:
         message = f"{net.source}: weights made by fillers, not read: {', '.join(filled)}"
         warnings.warn(message, FillerWarning, stacklevel=2)
@@ -147,11 +148,6 @@ class Weights:
         self.lenient = lenient
         self._given: set[str] = set()
         self._owners: dict[str, SharedParameter] = {}
-
-    @classmethod
-    def read(cls, path: str | os.PathLike[str], *, lenient: bool = False) -> Weights:
-        """The blobs of a caffemodel, binary or HDF5."""
-        return cls(read_weights(path), os.fspath(path), lenient=lenient)
 
     def of(self, layer: Layer) -> Blobs:
         """The blobs for ``layer``, the next of the net."""

@@ -69,8 +69,7 @@ def write_csv(path: Path, checks: Sequence[Verification], types: Mapping[str, st
     writer.writerow(COLUMNS)
     depths = {key: depth for depth, key in enumerate(types)}
     for check in checks:
-        for row in _rows(check, types, depths):
-            writer.writerow(row)
+        writer.writerows(_rows(check, types, depths))
     with atomic_write(path) as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8", errors="surrogateescape")
 

@@ -2,7 +2,7 @@
 
 from icnet_common.errors import InputError, PrototxtError, WeightsError
 
-from .blobs import LegacyBlob
+from .caffemodel import LegacyBlob
 from .net import Layer, Net, Params
 from .nets import bundled_net
 from .read import read_net

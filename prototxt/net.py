@@ -74,17 +74,12 @@ class Params(Mapping[str, Any]):
     def __hash__(self) -> int:
         return hash((frozenset(self._values), self._set))
 
-    def __getstate__(self) -> tuple[dict[str, Any], frozenset[str], str | None]:
-        return self._values, self._set, self._message
-
-    def __setstate__(self, state: tuple[dict[str, Any], frozenset[str], str | None]) -> None:
-        for name, value in zip(("_values", "_set", "_message"), state, strict=True):
-            object.__setattr__(self, name, value)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Params, (self._values, self._set, self._message)
 
     def __repr__(self) -> str:
-        return (
-            f"Params({', '.join(f'{name}={self._values[name]!r}' for name in sorted(self._set & set(self._values)))})"
-        )
+        texts = [f"{name}={self._values[name]!r}" for name in sorted(self._set & set(self._values))]
+        return f"Params({', '.join(texts)})"
 
 
 @dataclass(frozen=True)

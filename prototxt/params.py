@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from icnet_common.errors import PrototxtError
 
 from . import schema
-from .blobs import LegacyBlob
+from .caffemodel import LegacyBlob
 from .net import Layer, Params
 
 _CONVOLUTIONS = (

@@ -16,7 +16,7 @@ from icnet_common.errors import WeightsError
 from icnet_common.files import MAP_FROM, atomic_write, read_untrusted
 
 from . import caffemodel, encode, hdf5
-from .blobs import read_blob, read_parts
+from .caffemodel import read_blob, read_parts
 from .wire import WireError, WireReader
 
 MAX_MEAN = 256 << 20  # bytes, ten times a Cityscapes image

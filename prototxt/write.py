@@ -39,8 +39,7 @@ def net_text(net: Net) -> str:
             message.input_shape.add(dim=shape.dim)
     for layer in layers:
         message.layer.append(_layer_message(layer))
-    text = text_format.MessageToString(message, as_utf8=True)
-    return str(text)
+    return str(text_format.MessageToString(message, as_utf8=True))
 
 
 def write_net(path: str | os.PathLike[str], net: Net) -> None:
@@ -49,9 +48,9 @@ def write_net(path: str | os.PathLike[str], net: Net) -> None:
     Raises:
         InputError: as :func:`net_text`, or the file cannot be written.
     """
-    text = net_text(net)
+    text = net_text(net).encode("utf-8")
     with atomic_write(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8"))
+        temporary.write_bytes(text)
 
 
 def write_weights(path: str | os.PathLike[str], net: Net, blobs: Mapping[str, Sequence[ArrayLike]]) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import fx
+from torch.export import ExportedProgram
 
 from icnet_common.errors import InputError
 
-from .program import NetProgram, Run, Written, write_program
+from .program import Run, Written, write_program
 
 if TYPE_CHECKING:
     import onnx
@@ -44,7 +45,7 @@ def write_onnx(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     single = isinstance(outputs, fx.Node)
     names = [_blob(outputs)] if isinstance(outputs, fx.Node) else list(outputs)  # type: ignore[arg-type]
 
-    def write(program: NetProgram, file: Path) -> Run:
+    def write(program: ExportedProgram, file: Path) -> Run:
         file.write_bytes(_model(program, inputs, names).SerializeToString())
         return _session(file, several=not single)
 
@@ -57,23 +58,18 @@ def _blob(node: fx.Node) -> str:
     return str(record.layer.tops[0] if record else node.meta["caffe"])
 
 
-def _model(program: NetProgram, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
+def _model(program: ExportedProgram, inputs: list[str], outputs: list[str]) -> onnx.ModelProto:
     exported = torch.onnx.export(
-        program.program, dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs
+        program, dynamo=True, verbose=False, opset_version=OPSET, input_names=inputs, output_names=outputs
     )
     assert exported is not None
     model: onnx.ModelProto = exported.model_proto
-    _strip(model)
-    _name_axes(model)
-    return model
-
-
-def _strip(model: onnx.ModelProto) -> None:
-    """Take out the notes of the exporter, which tell of graphs that no longer exist and of folders of this machine."""
     graph = model.graph
     part: Any
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]
+        del part.metadata_props[:]  # the exporter's notes tell of graphs that no longer exist and of folders
+    _name_axes(model)
+    return model
 
 
 def _name_axes(model: onnx.ModelProto) -> None:

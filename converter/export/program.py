@@ -45,21 +45,6 @@ STEPS = ((1, 2), (3, 1), (16, 32))
 
 
 @dataclass(frozen=True)
-class NetProgram:
-    """An exported net.
-
-    Attributes:
-        program: of torch.export.
-        opened: what may differ from the text: :data:`BATCH`, :data:`SIZE`.
-        trials: shapes of the inputs with which it is to be tried.
-    """
-
-    program: ExportedProgram
-    opened: tuple[str, ...]
-    trials: tuple[Shapes, ...]
-
-
-@dataclass(frozen=True)
 class Written:
     """What a file was proven for.
 
@@ -73,7 +58,7 @@ class Written:
 
 
 def write_program(
-    path: str | os.PathLike[str], graph: fx.GraphModule, kind: str, write: Callable[[NetProgram, Path], Run]
+    path: str | os.PathLike[str], graph: fx.GraphModule, kind: str, write: Callable[[ExportedProgram, Path], Run]
 ) -> Written:
     """Write the most general program of ``graph`` that proves to compute what the graph does; whole or not at all.
 
@@ -90,22 +75,22 @@ def write_program(
     for candidate in _candidates(graph, net):
         try:
             with atomic_write(path) as temporary, _quietly():
-                program = candidate()
-                run = write(program, temporary)
-                tried = [dataclasses.replace(net, inputs=shapes) for shapes in program.trials]
-                return Written(max(check_outputs(f"{path}: {kind}", graph, own, run) for own in tried), program.opened)
+                run = write(candidate.program(), temporary)
+                tried = [dataclasses.replace(net, inputs=shapes) for shapes in candidate.trials]
+                difference = max(check_outputs(f"{path}: {kind}", graph, own, run) for own in tried)
+                return Written(difference, candidate.opened)
         except InputError:
-            if candidate.last:
+            if not candidate.opened:
                 raise
         except Exception as error:  # the exporters and runtimes raise many kinds
-            if candidate.last:
+            if not candidate.opened:
                 raise InputError(_reason(path, kind, graph, error)) from error
-    raise AssertionError("one candidate is the last")
+    raise AssertionError("the last candidate has nothing open")
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A program to be made: an example of its inputs, the open axes, and what they are called."""
+    """A program to be made: an example of its inputs, the open axes, their names, and the inputs to try it with."""
 
     graph: fx.GraphModule
     example: Shapes
@@ -113,11 +98,7 @@ class _Candidate:
     opened: tuple[str, ...]
     trials: tuple[Shapes, ...]
 
-    @property
-    def last(self) -> bool:
-        return not self.opened
-
-    def __call__(self) -> NetProgram:
+    def program(self) -> ExportedProgram:
         inputs = tuple(torch.zeros(shape) for shape in self.example.values())
         dynamic = tuple({axis: Dim.AUTO for axis in self.axes if axis < value.dim()} for value in inputs)
         program = torch.export.export(self.graph, inputs, dynamic_shapes=dynamic if self.opened else None)
@@ -127,7 +108,7 @@ class _Candidate:
         program.example_inputs = None  # they would be stored
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)  # it tells folders of this machine
-        return NetProgram(program, self.opened, self.trials)
+        return program
 
 
 def _candidates(graph: fx.GraphModule, net: Net) -> Iterator[_Candidate]:
@@ -206,9 +187,9 @@ def write_pt2(path: str | os.PathLike[str], graph: fx.GraphModule) -> Written:
     return write_program(path, graph, "a pt2 file", _write)
 
 
-def _write(program: NetProgram, path: Path) -> Run:
+def _write(program: ExportedProgram, path: Path) -> Run:
     with path.open("wb") as stream:
-        torch.export.save(program.program, stream)
+        torch.export.save(program, stream)
     module = torch.export.load(path).module()
     assert callable(module)
     return module

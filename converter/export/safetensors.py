@@ -106,12 +106,8 @@ def save_graph(path: str | os.PathLike[str], graph: fx.GraphModule, provenance: 
     Raises:
         InputError: the graph was rewritten into what no text describes, or the file cannot be written.
     """
-    save_state(path, graph.state_dict(), metadata_of(graph, provenance))
-
-
-def metadata_of(graph: fx.GraphModule, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    """What :func:`save_graph` writes beside the tensors."""
-    return {"architecture": CAFFE, "provenance": dict(provenance), "prototxt": net_text(net_of(graph))}
+    metadata = {"architecture": CAFFE, "provenance": dict(provenance), "prototxt": net_text(net_of(graph))}
+    save_state(path, graph.state_dict(), metadata)
 
 
 def load_graph(path: str | os.PathLike[str]) -> fx.GraphModule:
@@ -136,7 +132,9 @@ def graph_of(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], sou
         net = read_net(text + "\n")  # with a newline it is a text and never a path
     except PrototxtError as error:
         raise WeightsError(f"{source}: the net in its metadata: {error}") from error
-    wiring = wire(dataclasses.replace(net, source=source), _Blanks(room, source).of)
+    owners: dict[str, SharedParameter] = {}
+    blanks = _Room(room, source)
+    wiring = wire(dataclasses.replace(net, source=source), lambda layer: _Blank(layer, owners, blanks))
     graph = build(wiring)
     load_strict(graph, state, f"{source}: its tensors are not those of its net", optional=())
     graph.meta["match"] = Match(tuple(step.name for step in wiring.steps if step.blobs.shapes), (), ())
@@ -144,25 +142,22 @@ def graph_of(state: Mapping[str, torch.Tensor], metadata: Mapping[str, Any], sou
     return graph
 
 
-class _Blanks:
-    """Hands out zeros in place of blobs, in all no more than the file has room for."""
-
-    def __init__(self, room: int, source: str) -> None:
-        self.room, self.source = room, source
-        self._owners: dict[str, SharedParameter] = {}
-
-    def of(self, layer: Layer) -> Blobs:
-        return _Blank(self, layer, self._owners)
+@dataclasses.dataclass
+class _Room:
+    values: int
+    source: str
 
 
 class _Blank(Blobs):
-    def __init__(self, blanks: _Blanks, layer: Layer, owners: dict[str, SharedParameter]) -> None:
+    """Zeros in place of a layer's blobs, in all no more than the file has room for."""
+
+    def __init__(self, layer: Layer, owners: dict[str, SharedParameter], room: _Room) -> None:
         super().__init__(layer.name, specs=layer.param_specs, owners=owners)
-        self._blanks = blanks
+        self._room = room
 
     def _value(self, index: int, shape: Shape, filler: object) -> torch.Tensor:
-        self._blanks.room -= (size := torch.Size(shape).numel())
-        if self._blanks.room < 0:
+        self._room.values -= (size := torch.Size(shape).numel())
+        if self._room.values < 0:
             blob = f"blob {index} of layer {self.name!r} ({size} values)"
-            raise WeightsError(f"{self._blanks.source}: its net has more weights than its tensors: no room for {blob}")
+            raise WeightsError(f"{self._room.source}: its net has more weights than its tensors: no room for {blob}")
         return torch.zeros(shape)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from prototxt import WeightsError, blobs, encode, read_weights
+from prototxt import WeightsError, caffemodel, encode, read_weights
 
 from . import corpus, reference
 from .mutate import mutations
@@ -68,7 +68,7 @@ def test_mutations(count: int, tmp_path: Path) -> None:
 
 
 def test_a_reader_that_misses_an_encoding_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blobs, "FIXED32", 7)
+    monkeypatch.setattr(caffemodel, "FIXED32", 7)
     differences, _ = differing(corpus.weights(), tmp_path / "w.caffemodel")
     assert differences
 
