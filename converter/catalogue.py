@@ -9,7 +9,7 @@ from prototxt import Params
 from prototxt.params import default_params
 
 from . import reference, registry
-from .registry import INPUT_TYPES, Count, LayerType
+from .registry import INPUT_TYPES, LayerType, count_text
 
 #: Types whose output was compared with that of the original Caffe; a test checks that the references have them all.
 COMPARED_WITH_CAFFE = frozenset(
@@ -53,7 +53,7 @@ def catalogue_text() -> str:
 
 
 def _row(layer_type: LayerType) -> dict[str, Any]:
-    name, tops = layer_type.name, _count(layer_type.tops)
+    name, tops = layer_type.name, count_text(layer_type.tops)
     if layer_type.one_top_each:
         tops = "one for each bottom"
     elif layer_type.automatic_tops:
@@ -63,7 +63,7 @@ def _row(layer_type: LayerType) -> dict[str, Any]:
         "type": name,
         "family": layer_type.translate.__module__.rpartition(".")[2],
         "description": " ".join((inspect.getdoc(layer_type.translate) or "").split()).replace("``", "`"),
-        "bottoms": _count(layer_type.bottoms),
+        "bottoms": count_text(layer_type.bottoms),
         "tops": tops,
         "parameters": _parameters(name),
         "restrictions": layer_type.limits,
@@ -83,15 +83,6 @@ def _input_row(name: str) -> dict[str, Any]:
         "restrictions": "" if is_input else "reads no files: its tops are fed, and need shapes from an Input layer",
         "tested_against": _CAFFE if is_input else "",
     }
-
-
-def _count(allowed: Count) -> str:
-    if allowed is None:
-        return "any number"
-    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
-    if least == most:
-        return str(least)
-    return f"{least} or more" if most is None else f"{least} to {most}"
 
 
 def _parameters(type_name: str) -> dict[str, Any]:

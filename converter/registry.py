@@ -117,10 +117,17 @@ def registered() -> dict[str, LayerType]:
 
 
 def _check_count(what: str, number: int, allowed: Count) -> None:
-    if allowed is None:
-        return
-    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed or (0, None)
     if number < least or (most is not None and number > most):
-        upper = "or more" if most is None else f"to {most}"
-        expected = f"{least}" if least == most else f"{least} {upper}"
+        expected = count_text(allowed)
         raise LayerError(f"takes {expected} {what}{'' if expected == '1' else 's'}, has {number}")
+
+
+def count_text(allowed: Count) -> str:
+    """A number of bottoms or tops in words: ``"2"``, ``"1 to 3"``, ``"1 or more"``, ``"any number"``."""
+    if allowed is None:
+        return "any number"
+    least, most = (allowed, allowed) if isinstance(allowed, int) else allowed
+    if least == most:
+        return str(least)
+    return f"{least} or more" if most is None else f"{least} to {most}"

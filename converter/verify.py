@@ -166,8 +166,6 @@ def _tuple(value: Any) -> tuple[torch.Tensor, ...]:
 
 
 class _Float64Check(_LayerCheck):
-    """Compares with the same layer in float64."""
-
     def check(self, node: fx.Node, bottoms: Sequence[torch.Tensor], tops: Sequence[torch.Tensor]) -> None:
         if node.meta.get("caffe_type") in JUMPING:
             self.skip(node, "its tops jump with rounding errors")
@@ -176,8 +174,6 @@ class _Float64Check(_LayerCheck):
 
 
 class _FormulaCheck(_LayerCheck):
-    """Compares the layer in float64 with its formula."""
-
     def __init__(self, graph: fx.GraphModule, blobs: Mapping[str, Sequence[NDArray[Any]]]) -> None:
         super().__init__(graph)
         self.blobs = blobs

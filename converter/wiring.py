@@ -19,7 +19,7 @@ from . import registry
 from .blobs import Blobs, Shape, check_count, fits
 from .errors import LayerError, NetError, UnsupportedLayersError
 from .names import unique_names
-from .registry import INPUT_TYPES, LayerType
+from .registry import INPUT_TYPES
 
 BlobsOf = Callable[[Layer], Blobs]
 
@@ -97,7 +97,13 @@ def wire(net: Net, blobs_of: BlobsOf, *, complete: bool = True) -> Wiring:
         blobs = blobs_of(layer)
         try:
             layer_type = None if layer.type in INPUT_TYPES else registry.find(layer.type)
-            step = _prepared(net, layer, name, layer_type, bottoms, shapes, blobs)
+            if layer_type is not None:
+                layer = layer_type.with_automatic_tops(layer)
+            if len(layer.loss_weights) not in (0, len(layer.tops)):
+                given = f"{len(layer.loss_weights)} loss_weight for {len(layer.tops)} tops"
+                raise LayerError(f"{given}; give none, or one for each")
+            tops = [_input_shape(net, layer, top) if layer_type is None else None for top in layer.tops]
+            step = WiredLayer(layer, name, None, bottoms, shapes, tops, blobs)
             if layer_type is not None and _is_known(step, complete):
                 layer_type.check_counts(step.layer)
                 options = {"layer": step.layer} if layer_type.wants_layer else {}
@@ -138,26 +144,6 @@ def _count_consumers(net: Net) -> dict[Wire, int]:
             weighted = number < len(layer.loss_weights) and layer.loss_weights[number] != 0
             consumers[current[top]] = int(weighted)
     return consumers
-
-
-def _prepared(
-    net: Net,
-    layer: Layer,
-    name: str,
-    layer_type: LayerType | None,
-    bottoms: list[Wire],
-    shapes: list[Shape | None],
-    blobs: Blobs,
-) -> WiredLayer:
-    """The step of a layer without its module: with all its tops, and the shapes of those that are inputs."""
-    if layer_type is not None:
-        layer = layer_type.with_automatic_tops(layer)
-    if layer.loss_weights and len(layer.loss_weights) != len(layer.tops):
-        raise LayerError(
-            f"{len(layer.loss_weights)} loss_weight for {len(layer.tops)} tops; give none, or one for each"
-        )
-    tops = [_input_shape(net, layer, top) if layer_type is None else None for top in layer.tops]
-    return WiredLayer(layer, name, None, bottoms, shapes, tops, blobs)
 
 
 def _is_known(step: WiredLayer, complete: bool) -> bool:

@@ -8,16 +8,10 @@ wire types, groups without an end, nesting beyond 100.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import numpy as np
 
-VARINT: Final = 0
-FIXED64: Final = 1
-LENGTH: Final = 2
-START_GROUP: Final = 3
-END_GROUP: Final = 4
-FIXED32: Final = 5
+VARINT, FIXED64, LENGTH, START_GROUP, END_GROUP, FIXED32 = range(6)  # protobuf's wire types
 
 MAX_DEPTH = 100  # protobuf's limit for messages and groups inside each other
 MAX_FIELDS = 300_000  # a file of a thousand layers has some twenty thousand; bounds the time that a hostile one takes

@@ -85,7 +85,6 @@ def write_weights(path: str | os.PathLike[str], net: Net, blobs: Mapping[str, Se
 def _layer_pieces(
     layers: Sequence[Layer], blobs: Mapping[str, list[NDArray[Any]]]
 ) -> Iterator[tuple[int, Iterator[bytes | memoryview]]]:
-    """Length and content of each layer's part of the file."""
     written: set[str] = set()
     for layer in layers:
         own = blobs.get(layer.name, [])

@@ -134,7 +134,6 @@ def _one_more_item(shapes: Shapes) -> dict[str, tuple[int, ...]]:
 
 
 def _larger(shapes: Shapes, step: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """``shapes`` with images larger by ``step``."""
     return {
         name: (*shape[:2], shape[2] + step[0], shape[3] + step[1]) if len(shape) == 4 else shape
         for name, shape in shapes.items()

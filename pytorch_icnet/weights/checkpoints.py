@@ -110,7 +110,6 @@ class Checkpoint:
         return model
 
     def _card(self, card: ModelCard) -> ModelCard:
-        """A network's card with what the file says."""
         return dataclasses.replace(card, input_size=self.input_size, provenance=self.provenance)
 
 

@@ -238,9 +238,8 @@ def _rebuilt_typed(*arguments: Any) -> StoredTensor | Placeholder:
     return Placeholder()
 
 
-def _first(tensor: Any, *_: Any) -> Any:
-    """A parameter: what it is made of."""
-    return tensor
+def _made_of(tensor: Any, *_: Any) -> Any:
+    return tensor  # a parameter is read as its tensor
 
 
 _CALLED = {
@@ -248,7 +247,7 @@ _CALLED = {
     ("torch._utils", "_rebuild_tensor"): _rebuilt,
     ("torch._utils", "_rebuild_tensor_v2"): _rebuilt,
     ("torch._utils", "_rebuild_tensor_v3"): _rebuilt_typed,
-    ("torch._utils", "_rebuild_parameter"): _first,
-    ("torch._utils", "_rebuild_parameter_with_state"): _first,
+    ("torch._utils", "_rebuild_parameter"): _made_of,
+    ("torch._utils", "_rebuild_parameter_with_state"): _made_of,
 }
 """By module and name: the functions that a pickle may call, in this module's own form."""

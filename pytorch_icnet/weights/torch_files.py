@@ -126,7 +126,6 @@ def _legacy(stream: BinaryIO, size: int) -> tuple[Any, Places]:
 
 
 def _state_of(content: Any, path: Path) -> dict[str, StoredTensor]:
-    """The innermost state dict."""
     for _ in WRAPPERS:
         inner = next(
             (key for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)), None

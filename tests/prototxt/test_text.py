@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from prototxt import PrototxtError, read_net, tokens
-from prototxt.text import MAX_BYTES
-from prototxt.tokens import MAX_DEPTH, MAX_STRING
+from prototxt import PrototxtError, read_net
+from prototxt import text as text_format
+from prototxt.text import MAX_BYTES, MAX_DEPTH, MAX_STRING
 
 
 def power(value: str) -> Any:
@@ -207,7 +207,7 @@ def test_what_would_take_too_long_is_refused(text: str) -> None:
 
 def test_too_many_tokens_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read_net("layer{}" * 10).layers) == 10
-    monkeypatch.setattr(tokens, "MAX_TOKENS", 29)
+    monkeypatch.setattr(text_format, "MAX_TOKENS", 29)
     with pytest.raises(PrototxtError, match="more than 29 tokens"):
         read_net("layer{}" * 10)
 

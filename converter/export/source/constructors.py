@@ -58,7 +58,6 @@ def _arguments(module: nn.Module, excerpts: Excerpts, stock: bool) -> Iterator[E
 
 
 def _kept(module: nn.Module, name: str) -> Any:
-    """The argument ``name`` as the module keeps it."""
     attribute = name if hasattr(module, name) else _attributes(type(module).__init__).get(name, name)
     try:
         return getattr(module, attribute)

@@ -247,7 +247,6 @@ class Excerpts:
 
 
 def _with_names(piece: str, renamed: dict[str, str]) -> str:
-    """``piece`` with other names for global things."""
     places: list[tuple[int, int, str]] = []
     for node in ast.walk(ast.parse(piece)):
         if isinstance(node, ast.Name) and node.id in renamed:

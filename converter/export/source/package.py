@@ -134,7 +134,6 @@ class Package:
         return path_of(self.keys[str(node.target)], self.base)
 
     def _ties(self) -> Iterator[str]:
-        """Parameters that several layers share."""
         first: dict[int, str] = {}
         told = False
         for name, parameter in self.graph.named_parameters(remove_duplicate=False):
