@@ -76,9 +76,8 @@ def main(**given: Any) -> None:
     if options.measure_memory:
         costs = _measure(options, device)
         if options.json_file is not None:
-            write_json(
-                options.json_file, {"device": device_name(device), "costs": costs, "versions": console.versions()}
-            )
+            report = {"device": device_name(device), "costs": costs, "versions": console.versions()}
+            write_json(options.json_file, report)
         return
     with processes(device.type, options.timeout) as group:
         if group.device != "cpu":

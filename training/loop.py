@@ -118,9 +118,8 @@ class Trainer:
         train, log = self.recipe.train, log or TrainingLog(None)
         last = train.iterations if until is None else min(until, train.iterations)
         numbers = Numbers(self.iteration, last, train.batch, train.accumulate, self.group.rank, self.group.size)
-        batches: Iterator[Any] = iter(
-            loader(self.samples, numbers, self.recipe.data.workers, pin=self.device.type == "cuda")
-        )
+        feed = loader(self.samples, numbers, self.recipe.data.workers, pin=self.device.type == "cuda")
+        batches: Iterator[Any] = iter(feed)
         build.set_train(self.model, self.recipe.model.batch_norm, self.recipe.model.freeze)
         while self.iteration < last:
             started = time.perf_counter()
@@ -130,9 +129,8 @@ class Trainer:
             self.iteration += 1
             for message in self.corrupted.note([failure for batch in passes for failure in batch.failures]):
                 logger.warning("left out: %s", message)
-            log.step(
-                Row(self.iteration, loss, self.optimizer.param_groups[0]["lr"], time.perf_counter() - started, waited)
-            )
+            rate, seconds = self.optimizer.param_groups[0]["lr"], time.perf_counter() - started
+            log.step(Row(self.iteration, loss, rate, seconds, waited))
             if self._due(last):
                 self._validate(log)
                 self.save()

@@ -90,8 +90,5 @@ def _write_probabilities(
         box = region.box
         arrays[f"box_{number}"] = np.array([box.left, box.top, box.right, box.bottom])
         arrays[f"probabilities_{number}"] = region.probabilities
-    with (
-        atomic_write(writer.path(item, PROBABILITIES, f"{item.name}.npz")) as temporary,
-        temporary.open("wb") as stream,
-    ):
-        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    with atomic_write(writer.path(item, PROBABILITIES, f"{item.name}.npz")) as temporary:
+        np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import struct
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,12 +17,16 @@ import numpy.typing as npt
 
 from icnet_common.config import shown
 
-from . import bitmap
+from ..imaging import png
 
 Canvas = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.int32]
 """Nx2: x and y."""
 
+Mask = npt.NDArray[np.bool_]
+
+_OVERHEAD = 1 << 16
+"""Bytes that a PNG file may have besides its pixels."""
 _MAX_COORDINATE = 1 << 20
 _MAX_POINTS = 1 << 20
 
@@ -74,15 +82,17 @@ class Shape(ABC):
 class Bitmap(Shape):
     left: int
     top: int
-    mask: bitmap.Mask
+    mask: Mask
 
     name = "bitmap"
 
     @classmethod
-    def of(cls, mask: bitmap.Mask, left: int = 0, top: int = 0) -> Bitmap:
-        """Of a mask whose first pixel is at ``left`` and ``top``, without what is empty around it."""
-        x, y, cut = bitmap.tight(mask)
-        return cls(left + x, top + y, cut)
+    def of(cls, mask: Mask, left: int = 0, top: int = 0) -> Bitmap:
+        """Of a mask whose first pixel is at ``left`` and ``top``, less what is empty around; ValueError if all is."""
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        if not width:
+            raise ValueError("an empty mask")
+        return cls(left + x, top + y, mask[y : y + height, x : x + width])
 
     @property
     def box(self) -> Box:
@@ -98,7 +108,7 @@ class Bitmap(Shape):
             inside.cut(canvas)[box.cut(self.mask)] = value
 
     def as_data(self) -> dict[str, Any]:
-        return {"bitmap": {"data": bitmap.encode(self.mask), "origin": [self.left, self.top]}}
+        return {"bitmap": {"data": encode_mask(self.mask), "origin": [self.left, self.top]}}
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,9 +245,59 @@ def _bitmap(data: Any, max_pixels: int) -> Bitmap:
     ((left, top),) = _points([data.get("origin")], 1, 1).tolist()
     if not isinstance(data.get("data"), str):
         raise ValueError(f"a bitmap whose `data` is {shown(data.get('data'))}")
-    return Bitmap(left, top, bitmap.decode(data["data"], max_pixels))
+    return Bitmap(left, top, decode_mask(data["data"], max_pixels))
 
 
 def _around(points: Points) -> Box:
     (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return Box(left, top, right, bottom)
+
+
+def decode_mask(text: str, max_pixels: int) -> Mask:
+    """The mask in a bitmap's ``data``, bool HxW: base64 of zlib of a PNG image whose alpha channel, or gray, it is.
+
+    Args:
+        text: base64.
+        max_pixels: a mask of more is refused before it is decoded, and so is data that unpacks to more bytes than so
+            many pixels can have.
+
+    Raises:
+        ValueError: damaged, too large, or an image without a channel that could be a mask.
+    """
+    limit = 5 * max_pixels + _OVERHEAD  # four channels of 8 bits and a filter byte per row
+    try:
+        packed = base64.b64decode(text, validate=True)
+        unpacking = zlib.decompressobj()
+        data = unpacking.decompress(packed, limit)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise ValueError(f"a bitmap that cannot be unpacked ({error})") from error
+    if not unpacking.eof:
+        raise ValueError("a bitmap that unpacks to too much" if len(data) >= limit else "a bitmap that is cut off")
+    header = png.read_header(data)
+    if header.width * header.height > max_pixels:
+        raise ValueError(f"a bitmap of {header.width}x{header.height}, more than the image has")
+    png.check_whole(data)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"a bitmap that cannot be decoded ({error.err})") from error
+    if image is None or image.shape[:2] != (header.height, header.width):
+        raise ValueError("a bitmap that cannot be decoded")
+    if image.ndim == 3 and image.shape[2] == 4:
+        image = image[:, :, 3]
+    if image.ndim != 2:
+        raise ValueError("a bitmap with colours and without transparency; expected an alpha channel or gray")
+    return np.asarray(image != 0)
+
+
+def encode_mask(mask: Mask) -> str:
+    """``data`` for a mask, bool HxW, of at least one pixel."""
+    height, width = mask.shape
+    bits = np.packbits(mask, axis=1)
+    rows = np.zeros((height, bits.shape[1] + 1), np.uint8)  # a zero before each row: no filter
+    rows[:, 1:] = bits
+    header = struct.pack(">IIBBBBB", width, height, 1, png.INDEXED, 0, 0, 0)
+    black_and_white, transparent = bytes([0, 0, 0, 255, 255, 255]), b"\0"
+    chunks = [(b"IHDR", header), (b"PLTE", black_and_white), (b"tRNS", transparent)]
+    data = png.assemble([*chunks, (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")])
+    return base64.b64encode(zlib.compress(data)).decode()

@@ -20,11 +20,10 @@ from PIL import Image
 
 from icnet_common.errors import InputError
 from pytorch_icnet.imaging import png
-from pytorch_icnet.supervisely import bitmap as bitmaps
 from pytorch_icnet.supervisely.annotation import Annotation, AnnotationFigure, annotation_of
 from pytorch_icnet.supervisely.meta import Meta, ObjectClass, meta_of
 from pytorch_icnet.supervisely.project import Item, new_project, read_project
-from pytorch_icnet.supervisely.shapes import Bitmap, Polygon, Rectangle
+from pytorch_icnet.supervisely.shapes import Bitmap, Polygon, Rectangle, decode_mask, encode_mask
 
 from .small import META, annotation, bitmap, packed, points, write_project
 
@@ -40,9 +39,9 @@ def read(*objects: dict[str, Any], **options: Any) -> Annotation:
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1 << 30))
 def test_bitmaps_survive_and_pillow_agrees(height: int, width: int, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < 0.5
-    assert (bitmaps.decode(bitmaps.encode(mask), mask.size) == mask).all()
-    assert (bitmaps.decode(packed(mask), mask.size) == mask).all()
-    data = zlib.decompress(base64.b64decode(bitmaps.encode(mask)))
+    assert (decode_mask(encode_mask(mask), mask.size) == mask).all()
+    assert (decode_mask(packed(mask), mask.size) == mask).all()
+    data = zlib.decompress(base64.b64decode(encode_mask(mask)))
     shown = np.asarray(Image.open(io.BytesIO(data)).convert("RGBA"))
     assert ((shown[:, :, 3] > 0) == mask).all()
 
@@ -50,7 +49,7 @@ def test_bitmaps_survive_and_pillow_agrees(height: int, width: int, seed: int) -
 def test_gray_bitmaps_are_masks_too() -> None:
     mask = np.eye(5, dtype=bool)
     data = base64.b64encode(zlib.compress(png.encode(mask.astype(np.uint8) * 255))).decode()
-    assert (bitmaps.decode(data, 25) == mask).all()
+    assert (decode_mask(data, 25) == mask).all()
 
 
 def test_figures_lie_above_each_other() -> None:

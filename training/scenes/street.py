@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import furniture, people, roadside, vehicles
+from . import people, roadside, vehicles
 from .canvas import Canvas
 from .ground import FAR, KERB, Street, grass, ground, horizon, plan, rails, sky
 from .solid import Pose
@@ -128,15 +128,15 @@ class _Things:
             side = 1 if kerb > 0 else -1
             edge = kerb + side * 0.55
             step = self.uniform(11, 22)
-            kinds = (furniture.lamp, furniture.sign, furniture.traffic_light, furniture.sign)
+            kinds = (roadside.lamp, roadside.sign, roadside.traffic_light, roadside.sign)
             for z in np.arange(self.uniform(7, 14), 120, step).tolist():
                 self.add(z, kinds[int(rng.integers(4))], edge, z, KERB)
             if junction:
-                self.add(junction[0] - 1.5, furniture.traffic_light, edge, junction[0] - 1.5, KERB)
+                self.add(junction[0] - 1.5, roadside.traffic_light, edge, junction[0] - 1.5, KERB)
             if rng.random() < 0.4:
                 start = self.uniform(6, 16)
                 for z in np.arange(start, start + 16, 2.2).tolist():
-                    self.add(z, furniture.bollard, kerb + side * 0.3, z, KERB)
+                    self.add(z, roadside.bollard, kerb + side * 0.3, z, KERB)
             if rng.random() < 0.4 and abs(front - kerb) > 3:
                 for z in np.arange(self.uniform(9, 20), 130, self.uniform(8, 14)).tolist():
                     self.add(z, roadside.tree, kerb + side * 1.0, z, KERB)

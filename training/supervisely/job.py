@@ -120,16 +120,11 @@ def start_project(config: TrainConfig, recipe: Recipe, num_classes: int, weights
         InputError: the file is not for this net.
     """
     continued = config.weights_init_type == "continue_training"
-    if continued and weights is None:
-        raise InputError("weights_init_type is continue_training: give the checkpoint folder with --weights")
     size = (config.input_size.height, config.input_size.width)
-    if recipe.model.network == "supervisely":
-        begin = _plugin_net(config, recipe, num_classes, weights, continued)
-    else:
-        begin = _caffe_net(config, recipe, num_classes, weights, continued)
-    begin.model.card = dataclasses.replace(
-        begin.model.card, input_size=size, protocol="supervisely"
-    )  # as the folder will predict
+    begin_with = _plugin_net if recipe.model.network == "supervisely" else _caffe_net
+    begin = begin_with(config, recipe, num_classes, weights, continued)
+    card = dataclasses.replace(begin.model.card, input_size=size, protocol="supervisely")
+    begin.model.card = card  # as the folder will predict
     return begin
 
 
