@@ -84,7 +84,6 @@ class OptionalValues(click.Option):
         accepts: whether an argument that follows is one of the values, and not the command's next argument.
         max_values: the most values that may follow.
         alone: its value where none follows.
-        attributes: as for :class:`click.Option`.
     """
 
     def __init__(

@@ -160,7 +160,6 @@ def read_untrusted(path: Path, error: type[InputError], limit: int | None = None
 
     Args:
         path: a regular file; devices and pipes, which may never end, are refused.
-        error: the type of error to raise.
         limit: refuse files of more bytes.
 
     Raises:

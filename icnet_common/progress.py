@@ -135,8 +135,6 @@ class ProgressBar:
 
     Args:
         total: how many there are; None: not known.
-        description: what is done to them.
-        unit: what they are.
         done: how many of them were finished before.
     """
 

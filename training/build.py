@@ -205,11 +205,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def freeze(model: nn.Module, beginnings: Sequence[str]) -> None:
-    """Let the layers whose names begin so keep their weights.
-
-    Raises:
-        InputError: no layer's name begins with one of them.
-    """
+    """Let layers whose names begin so keep their weights. Raises InputError where no layer's name does."""
     for beginning in beginnings:
         found = [module for name, module in model.named_modules() if name and name.startswith(beginning)]
         if not any(True for child in found for _ in child.parameters()):

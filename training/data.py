@@ -185,8 +185,7 @@ class Numbers(Sampler[list[int]]):
         if batch % (accumulate * size):
             raise InputError(f"train.batch is {batch}; expected a multiple of {accumulate} passes x {size} processes")
         self.start, self.stop, self.batch, self.rank = start, stop, batch, rank
-        self.parts = accumulate * size
-        self.size = size
+        self.size, self.parts = size, accumulate * size
 
     def __len__(self) -> int:
         return (self.stop - self.start) * self.parts // self.size

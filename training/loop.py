@@ -247,11 +247,7 @@ class Trainer:
         return {"training": {"iteration": self.iteration, "recipe": as_data(self.recipe)}}
 
     def resume(self, path: Path) -> None:
-        """Go on where the training that wrote ``path`` was.
-
-        Raises:
-            InputError: the file cannot be used, or is of another net or data.
-        """
+        """Go on where the training that wrote ``path`` was. Raises InputError: of another net or data, or damaged."""
         state = read_state(path)
         if state.get("images") != len(self.samples):
             raise InputError(

@@ -114,9 +114,8 @@ class CascadeLoss(nn.Module):
             scores: of each branch, (N, C, h, w), before softmax.
             labels: (N, H, W), integers: trainIds, and ``ignore``.
         """
-        return torch.stack(
-            [weight * branch for weight, branch in zip(self.weights, self.branches(scores, labels), strict=True)]
-        ).sum()
+        branches = zip(self.weights, self.branches(scores, labels), strict=True)
+        return torch.stack([weight * branch for weight, branch in branches]).sum()
 
     def branches(self, scores: Sequence[torch.Tensor], labels: torch.Tensor) -> list[torch.Tensor]:
         """The cross-entropy of each branch, unweighted; arguments as for :meth:`forward`."""
@@ -131,12 +130,10 @@ class CascadeLoss(nn.Module):
             scores = F.interpolate(scores, size, mode="bilinear", align_corners=self.align_corners)
         scores = scores if scores.dtype == torch.float64 else scores.float()
         losses = F.cross_entropy(scores, labels, ignore_index=self.ignore, reduction="none")
-        table = self.class_weights
         known = labels != self.ignore
-        if table is None:
-            factors = known.to(scores.dtype)
-        else:
-            factors = table.to(scores)[labels.where(known, torch.zeros_like(labels))] * known
+        factors = known.to(scores.dtype)
+        if self.class_weights is not None:
+            factors = self.class_weights.to(scores)[labels.where(known, torch.zeros_like(labels))] * known
         if self.ohem_threshold is not None:
             factors = factors * self._hard(losses.detach(), known)
         divisor = factors.sum() if self.average == "labelled" else factors.new_tensor(float(labels.numel()))

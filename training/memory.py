@@ -73,12 +73,9 @@ def _measure(recipe: Recipe, size: tuple[int, int], batch: int, device: torch.de
     begin = Start(new_net(recipe, num_classes).train(), (), ())
     trainer = Trainer(recipe, begin, LabelledImages((), Path()), Path(), device=device)
     generator = torch.Generator().manual_seed(recipe.train.seed)
-    images = Batch(
-        torch.randn(batch, 3, *size, generator=generator),
-        torch.randint(num_classes, (batch, *size), generator=generator, dtype=torch.uint8),
-        [],
-        [],
-    )
+    blobs = torch.randn(batch, 3, *size, generator=generator)
+    labels = torch.randint(num_classes, (batch, *size), generator=generator, dtype=torch.uint8)
+    images = Batch(blobs, labels, [], [])
     times = [time.perf_counter()]
     for _ in range(WARM_UP + TIMED):
         trainer.step([images])

@@ -33,11 +33,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def draw(curves: dict[str, Curve]) -> Any:
-    """A figure: the losses above, the scores of the validations below, where there were any.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
+    """Losses above, the validations' scores below, if any. Raises InputError where matplotlib is not installed."""
     try:
         from matplotlib import rcParams
         from matplotlib.figure import Figure

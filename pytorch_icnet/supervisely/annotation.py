@@ -71,7 +71,6 @@ class Annotation:
 
         Args:
             indices: what the pixels of each class become, 0 to 255.
-            origin: for messages.
             background: what pixels without a figure become.
 
         Returns:

@@ -217,11 +217,7 @@ def train_config_of(data: Any, origin: str) -> TrainConfig:
 
 
 def read_inference_config(path: str | os.PathLike[str]) -> InferenceConfig:
-    """Read an inference configuration, of the plugin's present or its first form.
-
-    Raises:
-        InputError: see :func:`read_train_config`.
-    """
+    """Read an inference configuration, in its present or first form. Raises as :func:`read_train_config`."""
     return inference_config_of(read_json(path), os.fspath(path))
 
 
@@ -235,11 +231,7 @@ def inference_config_of(data: Any, origin: str) -> InferenceConfig:
 
 
 def mode_of(data: Any, origin: str, prefix: str = "") -> Mode:
-    """The ``mode`` of an inference configuration; without a name it is ``full_image``.
-
-    Raises:
-        InputError: see :func:`read_train_config`.
-    """
+    """The ``mode`` of a configuration; without a name ``full_image``. Raises as :func:`read_train_config`."""
     if not isinstance(data, Mapping):
         return checked(Mode, data, origin, prefix)
     name = data.get("name", "full_image")

@@ -84,11 +84,7 @@ def is_checkpoint(path: str | os.PathLike[str]) -> bool:
 
 
 def read_checkpoint_folder(folder: str | os.PathLike[str]) -> PluginCheckpoint:
-    """The checkpoint in a folder; its weights are read later.
-
-    Raises:
-        InputError: none, or ``config.json`` is damaged; begins with its name.
-    """
+    """The checkpoint in a folder, its weights unread. Raises InputError where ``config.json`` is missing or damaged."""
     path = Path(folder) / CONFIG
     data = read_json(path, MAX_META_BYTES)
     if not isinstance(data, Mapping) or not isinstance(data.get("classes"), list):

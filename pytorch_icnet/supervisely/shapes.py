@@ -190,7 +190,6 @@ def shape_of(data: Mapping[str, Any], kind: str | None, max_pixels: int) -> Shap
     """The shape in an object of an annotation; None where it is of a kind without pixels (graph, cuboid).
 
     Args:
-        data: the object.
         kind: its class's shape in the project, which old annotations lean on: ``geometryType`` wins where it is there.
         max_pixels: of a bitmap.
 
