@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 import pytorch_icnet
-from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.classes import PALETTE
 from pytorch_icnet.imaging.images import write_label_map
 
 SIZE = (64, 128)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED
 from pytorch_icnet.imaging.normalization import NORMALIZATIONS
 
 from .recipes.recipe import DataSection

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED
 
 CASCADE_WEIGHTS = (1.0, 0.4, 0.16)
 """Of the losses at 1/4, 1/8 and 1/16."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED
 from pytorch_icnet.imaging import imresize
 from pytorch_icnet.imaging.inputs import pillow_nearest
 from pytorch_icnet.imaging.normalization import CAFFE, IMAGENET

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED
 
 from .image_stats import Counts, ImageScore
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED
 from pytorch_icnet.imaging.recipes import LiminnRecipe, largest
 
 from .areas import areas

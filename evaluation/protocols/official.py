@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.datasets.classes import MAX_CLASSES
-from pytorch_icnet.datasets.palette import class_names
+from pytorch_icnet.datasets.classes import MAX_CLASSES, class_names
 from pytorch_icnet.imaging.recipes import OfficialRecipe
 
 from .base import Counts, GroundTruth, ImageScore, ImageStats, MetricAccumulator, Prediction, Protocol, Result

@@ -1,4 +1,8 @@
-"""Tables of classes: which of a data set's ids are scored, as which trainId, under which name and colour."""
+"""Tables of classes: which of a data set's ids are scored, as which trainId, under which name and colour.
+
+Cityscapes' ids, names and colours are those of its label table (github.com/mcordts/cityscapesScripts); the rest of the
+palette is PASCAL VOC's colour map, as in the official evaluation's ``colormapcs``.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,11 @@ import numpy as np
 from icnet_common.errors import InputError
 
 from ..arrays import Bytes
-from .palette import CITYSCAPES, IGNORED, PALETTE, class_names
 
 Colour = tuple[int, int, int]
+
+IGNORED = 255
+"""The trainId of pixels that belong to no class that is trained or scored."""
 
 MAX_CLASSES = 254
 """8-bit label maps hold so many besides 254 and 255, which the official evaluation ignores."""
@@ -139,49 +145,81 @@ class ClassTable:
         return {entry.label_id: entry for entry in self.entries}
 
 
-_VOID = (
-    ("unlabeled", 0, (0, 0, 0)),
-    ("ego vehicle", 1, (0, 0, 0)),
-    ("rectification border", 2, (0, 0, 0)),
-    ("out of roi", 3, (0, 0, 0)),
-    ("static", 4, (0, 0, 0)),
-    ("dynamic", 5, (111, 74, 0)),
-    ("ground", 6, (81, 0, 81)),
-    ("parking", 9, (250, 170, 160)),
-    ("rail track", 10, (230, 150, 140)),
-    ("guard rail", 14, (180, 165, 180)),
-    ("bridge", 15, (150, 100, 100)),
-    ("tunnel", 16, (150, 120, 90)),
-    ("polegroup", 18, (153, 153, 153)),
-    ("caravan", 29, (0, 0, 90)),
-    ("trailer", 30, (0, 0, 110)),
+CITYSCAPES_TABLE = ClassTable(
+    "Cityscapes",
+    (
+        ClassEntry(0, "unlabeled", (0, 0, 0), None, "void"),
+        ClassEntry(1, "ego vehicle", (0, 0, 0), None, "void"),
+        ClassEntry(2, "rectification border", (0, 0, 0), None, "void"),
+        ClassEntry(3, "out of roi", (0, 0, 0), None, "void"),
+        ClassEntry(4, "static", (0, 0, 0), None, "void"),
+        ClassEntry(5, "dynamic", (111, 74, 0), None, "void"),
+        ClassEntry(6, "ground", (81, 0, 81), None, "void"),
+        ClassEntry(7, "road", (128, 64, 128), 0, "flat"),
+        ClassEntry(8, "sidewalk", (244, 35, 232), 1, "flat"),
+        ClassEntry(9, "parking", (250, 170, 160), None, "flat"),
+        ClassEntry(10, "rail track", (230, 150, 140), None, "flat"),
+        ClassEntry(11, "building", (70, 70, 70), 2, "construction"),
+        ClassEntry(12, "wall", (102, 102, 156), 3, "construction"),
+        ClassEntry(13, "fence", (190, 153, 153), 4, "construction"),
+        ClassEntry(14, "guard rail", (180, 165, 180), None, "construction"),
+        ClassEntry(15, "bridge", (150, 100, 100), None, "construction"),
+        ClassEntry(16, "tunnel", (150, 120, 90), None, "construction"),
+        ClassEntry(17, "pole", (153, 153, 153), 5, "object"),
+        ClassEntry(18, "polegroup", (153, 153, 153), None, "object"),
+        ClassEntry(19, "traffic light", (250, 170, 30), 6, "object"),
+        ClassEntry(20, "traffic sign", (220, 220, 0), 7, "object"),
+        ClassEntry(21, "vegetation", (107, 142, 35), 8, "nature"),
+        ClassEntry(22, "terrain", (152, 251, 152), 9, "nature"),
+        ClassEntry(23, "sky", (70, 130, 180), 10, "sky"),
+        ClassEntry(24, "person", (220, 20, 60), 11, "human", has_instances=True),
+        ClassEntry(25, "rider", (255, 0, 0), 12, "human", has_instances=True),
+        ClassEntry(26, "car", (0, 0, 142), 13, "vehicle", has_instances=True),
+        ClassEntry(27, "truck", (0, 0, 70), 14, "vehicle", has_instances=True),
+        ClassEntry(28, "bus", (0, 60, 100), 15, "vehicle", has_instances=True),
+        ClassEntry(29, "caravan", (0, 0, 90), None, "vehicle", has_instances=True),
+        ClassEntry(30, "trailer", (0, 0, 110), None, "vehicle", has_instances=True),
+        ClassEntry(31, "train", (0, 80, 100), 16, "vehicle", has_instances=True),
+        ClassEntry(32, "motorcycle", (0, 0, 230), 17, "vehicle", has_instances=True),
+        ClassEntry(33, "bicycle", (119, 11, 32), 18, "vehicle", has_instances=True),
+    ),
+    without_id=("license plate",),
 )
-"""Cityscapes' labels that are neither trained nor scored: name, id, colour."""
-
-_CATEGORIES = {
-    "flat": range(7, 11),
-    "construction": range(11, 17),
-    "object": range(17, 21),
-    "nature": range(21, 23),
-    "sky": range(23, 24),
-    "human": range(24, 26),
-    "vehicle": range(26, 34),
-}
-"""Ids of Cityscapes' categories; the others are void."""
-
-
-def _cityscapes() -> ClassTable:
-    labels = [(item.name, item.label_id, item.colour, train_id) for train_id, item in enumerate(CITYSCAPES)]
-    every = sorted([*labels, *((*void, None) for void in _VOID)], key=lambda label: label[1])
-    entries = []
-    for name, label_id, colour, train_id in every:
-        category = next((key for key, ids in _CATEGORIES.items() if label_id in ids), "void")
-        entries.append(ClassEntry(label_id, name, colour, train_id, category, category in ("human", "vehicle")))
-    return ClassTable("Cityscapes", tuple(entries), without_id=("license plate",))
-
-
-CITYSCAPES_TABLE = _cityscapes()
 """All 34 labels of Cityscapes (cityscapesScripts, ``helpers/labels.py``)."""
+
+CITYSCAPES = CITYSCAPES_TABLE.scored
+"""Its 19 classes that are trained and scored; a class's trainId is its place."""
+
+
+def voc_colours(count: int = 256) -> Bytes:
+    """PASCAL VOC's colour map, uint8 count x 3: bit 3j + c of the index becomes bit 7 - j of channel c."""
+    index = np.arange(count)[:, None]
+    channel = np.arange(3)
+    colours = np.zeros((count, 3), np.int64)
+    for j in range(8):
+        colours |= ((index >> (3 * j + channel)) & 1) << (7 - j)
+    return colours.astype(np.uint8)
+
+
+PALETTE = voc_colours()
+"""uint8 256x3, red green blue, read-only: Cityscapes' 19 colours, PASCAL VOC's at the same index for 19 to 254,
+and black."""
+PALETTE[: len(CITYSCAPES)] = [entry.colour for entry in CITYSCAPES]
+PALETTE[IGNORED] = 0
+PALETTE.setflags(write=False)
+
+
+def default_colour(index: int) -> Colour:
+    """The palette's."""
+    red, green, blue = (int(value) for value in PALETTE[index])
+    return red, green, blue
+
+
+def class_names(num_classes: int) -> tuple[str, ...]:
+    """Cityscapes' names for its 19 classes; "class 0", "class 1", ... for any other number."""
+    if num_classes == len(CITYSCAPES):
+        return CITYSCAPES_TABLE.names
+    return tuple(f"class {index}" for index in range(num_classes))
 
 
 def plain_table(num_classes: int) -> ClassTable:
@@ -205,9 +243,3 @@ def _values(labels: Bytes) -> list[int]:
 
 def _listed(values: Sequence[int]) -> str:
     return ", ".join(map(str, values[:5])) + (", ..." if len(values) > 5 else "")
-
-
-def default_colour(index: int) -> Colour:
-    """The palette's."""
-    red, green, blue = (int(value) for value in PALETTE[index])
-    return red, green, blue

@@ -25,8 +25,7 @@ from typing import Any
 
 from icnet_common.errors import InputError
 
-from .classes import MAX_CLASSES, ClassEntry, ClassTable, Colour, default_colour
-from .palette import IGNORED
+from .classes import IGNORED, MAX_CLASSES, ClassEntry, ClassTable, Colour, default_colour
 
 _MAX_BYTES = 1 << 20
 _MAX_ROWS = 256

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..arrays import Bytes
-from ..datasets.palette import IGNORED, PALETTE
+from ..datasets.classes import IGNORED, PALETTE
 
 
 def coloured(labels: Bytes, palette: Bytes = PALETTE) -> Bytes:

@@ -11,7 +11,7 @@ from typing import Any
 from icnet_common.config import is_name, shown
 from icnet_common.errors import InputError
 
-from ..datasets.palette import PALETTE
+from ..datasets.classes import PALETTE
 
 Colour = tuple[int, int, int]
 

@@ -19,8 +19,7 @@ import pytest
 from evaluation.data.labels import read_truth
 from evaluation.protocols import Prediction, Result
 from evaluation.protocols.cityscapes import Cityscapes
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, IGNORED
 from pytorch_icnet.imaging.images import read_ids, read_label_map, write_label_map
 from tests.evaluation.peers import assert_equal
 

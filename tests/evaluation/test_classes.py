@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from icnet_common.errors import InputError
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, ClassEntry, plain_table
-from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, PALETTE, ClassEntry, plain_table
 from pytorch_icnet.datasets.tables import read_table
 
 CAMVID = """id,name,colour,train_id,ignore

@@ -16,7 +16,7 @@ import torch
 from evaluation.audit.common_errors import MISTAKES
 from evaluation.protocols import PROTOCOLS
 from pytorch_icnet import predictor
-from pytorch_icnet.datasets.palette import CITYSCAPES
+from pytorch_icnet.datasets.classes import CITYSCAPES
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
 from pytorch_icnet.imaging.normalization import IMAGENET
 from pytorch_icnet.weights.known import KNOWN_WEIGHTS

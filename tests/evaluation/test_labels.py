@@ -13,8 +13,7 @@ import pytest
 import evaluation
 from evaluation.data.labels import KINDS, find_label, kind_of, read_truth
 from icnet_common.errors import InputError
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
-from pytorch_icnet.datasets.palette import CITYSCAPES
+from pytorch_icnet.datasets.classes import CITYSCAPES, CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.datasets.tables import read_table
 from pytorch_icnet.imaging.images import read_label_map, write_label_map
 from tests.golden import shared

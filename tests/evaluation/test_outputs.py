@@ -13,8 +13,7 @@ from evaluation.data.lists import Entry
 from evaluation.report.server_submission import write_zip
 from icnet_common.errors import InputError
 from icnet_common.files import atomic_write
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
-from pytorch_icnet.datasets.palette import CITYSCAPES
+from pytorch_icnet.datasets.classes import CITYSCAPES, CITYSCAPES_TABLE, plain_table
 from pytorch_icnet.imaging.draw import blend
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
 from pytorch_icnet.outputs import Drawing, Outputs

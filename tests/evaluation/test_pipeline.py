@@ -20,8 +20,7 @@ from evaluation.run.task import STAGES, Context, EvaluationTask
 from evaluation.scoring import Scoring
 from icnet_common.errors import InputError
 from pytorch_icnet.card import QUARTER, InputSizes, ModelCard
-from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, plain_table
-from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.classes import CITYSCAPES_TABLE, PALETTE, plain_table
 from pytorch_icnet.imaging import postprocess, preprocess, probabilities
 from pytorch_icnet.imaging.images import read_image, read_label_map, write_label_map
 from pytorch_icnet.outputs import Drawing, Outputs

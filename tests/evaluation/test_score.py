@@ -24,8 +24,7 @@ from evaluation.report.tables import write_class_table, write_image_table
 from evaluation.report.text import image_line, summary
 from icnet_common.errors import InputError
 from icnet_common.files import write_json
-from pytorch_icnet.datasets.classes import plain_table
-from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.classes import PALETTE, plain_table
 from pytorch_icnet.imaging.images import write_label_map
 
 from ..golden import shared

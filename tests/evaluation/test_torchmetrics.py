@@ -8,7 +8,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
 from evaluation.protocols import protocol
-from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
+from pytorch_icnet.datasets.classes import CITYSCAPES, IGNORED
 
 from .peers import pairs, tallied
 

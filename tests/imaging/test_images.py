@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pytorch_icnet.datasets.palette import CITYSCAPES, PALETTE, class_names, voc_colours
+from pytorch_icnet.datasets.classes import CITYSCAPES, PALETTE, class_names, voc_colours
 from pytorch_icnet.imaging import png
 from pytorch_icnet.imaging.images import (
     MAX_PIXELS,

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from numpy.typing import NDArray
 from scipy.io import loadmat
 
-from pytorch_icnet.datasets.palette import PALETTE
+from pytorch_icnet.datasets.classes import PALETTE
 from pytorch_icnet.imaging.images import read_image, read_label_map
 from pytorch_icnet.predict import Predictor
 from pytorch_icnet.predict.cli import main

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from icnet_common.errors import InputError
-from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
+from pytorch_icnet.datasets.classes import CITYSCAPES, IGNORED
 from pytorch_icnet.imaging.images import read_image, read_label_map
 from training.scenes import scene, write_scenes
 from training.scenes.__main__ import main

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from pytorch_icnet.datasets.palette import CITYSCAPES, IGNORED
+from pytorch_icnet.datasets.classes import CITYSCAPES, IGNORED
 
 Array = npt.NDArray[np.float64]
 Vector = tuple[float, float, float]

@@ -7,8 +7,7 @@ from typing import Any
 
 from evaluation.data.lists import Entry
 from icnet_common.errors import InputError
-from pytorch_icnet.datasets.classes import ClassTable
-from pytorch_icnet.datasets.palette import IGNORED
+from pytorch_icnet.datasets.classes import IGNORED, ClassTable
 from pytorch_icnet.supervisely.annotation import read_annotation, read_summary
 from pytorch_icnet.supervisely.config import TrainConfig
 from pytorch_icnet.supervisely.meta import Meta
