@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from icnet_common import console
 from icnet_common.errors import InputError, user_message
-from icnet_common.parallel import prefetch
+from icnet_common.parallel import parallel_map, prefetch
 from icnet_common.progress import ProgressBar
 from pytorch_icnet.runtime.devices import device_name
 
@@ -144,22 +144,24 @@ def run(
         InputError: a result cannot be written, the network takes no such size, or ``frames`` raises it.
     """
     videos = Videos(outputs)
+
+    def encode(task: FrameTask) -> FrameTask:
+        if task.error is None:
+            with task.timed("encode"):
+                videos.write(task.frame, task.pictures)
+            task.pictures.clear()
+        return task
+
+    pipeline: Pipeline[FrameTask] = Pipeline(threads or Threads.of(method.predictor))
     with (
         closing(frames),
         closing(videos),
         closing(prefetch(frames, AHEAD)) as read,
-        closing(
-            Pipeline[FrameTask](threads or Threads.of(method.predictor)).map(
-                FrameTask(frame, method, outputs) for frame in read
-            )
-        ) as finished,
+        closing(pipeline.map(FrameTask(frame, method, outputs) for frame in read)) as finished,
+        # In a thread of its own, which Ctrl-C does not interrupt in the middle of a frame.
+        closing(parallel_map(encode, finished, threads=1, in_flight=1)) as encoded,
     ):
-        for task in finished:
-            if task.error is None:
-                with task.timed("encode"):
-                    videos.write(task.frame, task.pictures)
-                task.pictures.clear()
-            yield task
+        yield from encoded
 
 
 @dataclass
