@@ -51,10 +51,11 @@ class InputSizes:
         """Raise InputError, naming the nearest sizes that are taken, unless this one is."""
         rows, columns = self.nearest(height), self.nearest(width)
         if (rows, columns) != ((height,), (width,)):
+            heights, widths = (" and ".join(map(str, sizes)) for sizes in (rows, columns))
             remainders = " to ".join(f"{self.step}k+{end}" for end in dict.fromkeys((self.low, self.high)))
             raise InputError(
                 f"{self.network} cannot take an input of {height}x{width}: height and width must be "
-                f"{remainders}; the nearest legal heights are {_listed(rows)}, widths {_listed(columns)}"
+                f"{remainders}; the nearest legal heights are {heights}, widths {widths}"
             )
         if height < self.smallest[0] or width < self.smallest[1]:
             raise InputError(
@@ -112,7 +113,3 @@ class Network(Protocol):
 def card_of(module: nn.Module) -> ModelCard:
     """The card of a network; one that says nothing for a module without."""
     return module.card if isinstance(module, Network) else ModelCard()
-
-
-def _listed(sizes: tuple[int, ...]) -> str:
-    return " and ".join(str(size) for size in sizes)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -30,16 +30,6 @@ class PeerError(InputError):
     """Another process of the run has failed, died, or does not answer."""
 
 
-class Store(Protocol):
-    """The part of torch.distributed's key-value store that is used here."""
-
-    def set(self, key: str, value: str) -> None: ...
-
-    def get(self, key: str) -> bytes: ...
-
-    def check(self, keys: list[str]) -> bool: ...
-
-
 @dataclass(frozen=True)
 class Group:
     """The processes of a run; by default this one alone."""
@@ -49,8 +39,8 @@ class Group:
     local_rank: int = 0
     local_size: int = 1
     """Processes on this machine."""
-    store: Store | None = None
-    """What they share besides; None: there is only one."""
+    store: Any = None
+    """Torch's key-value store, which they share besides; None: there is only one."""
     device: str = "cpu"
     """What sums are exchanged on: the process's own GPU (NCCL), or the processor (gloo)."""
 
@@ -78,7 +68,8 @@ class Group:
             if self.store is None or user_message(raised) is None:
                 raise
             error = raised
-            self._fail()
+            with suppress(RuntimeError):  # where the store has gone, so have the others
+                self.store.set(_FAILED, str(self.rank))
         own = None if error is None or isinstance(error, PeerError) else error
         messages = self._all(None if own is None else user_message(own))
         if own is not None:
@@ -130,12 +121,6 @@ class Group:
         if failed:
             raise PeerError(f"process {self.store.get(_FAILED).decode()} of {self.size} has failed")
 
-    def _fail(self) -> None:
-        """Tell the other processes that this one has failed, so that they end as well."""
-        if self.store is not None:
-            with suppress(RuntimeError):  # where the store has gone, so have they
-                self.store.set(_FAILED, str(self.rank))
-
     def _all(self, value: T) -> list[T]:
         if self.store is None:
             return [value]
@@ -176,13 +161,8 @@ def processes(device: str, timeout: float) -> Iterator[Group]:
     try:
         store, rank, size = next(iter(rendezvous("env://", timeout=limit)))
         store.set_timeout(limit)
-        dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if own_gpu else "gloo",
-            store=store,
-            rank=rank,
-            world_size=size,
-            timeout=limit,
-        )
+        backends = "cpu:gloo,cuda:nccl" if own_gpu else "gloo"
+        dist.init_process_group(backends, store=store, rank=rank, world_size=size, timeout=limit)
     except (RuntimeError, ValueError) as error:
         raise PeerError(f"not all {os.environ['WORLD_SIZE']} processes of this run have come: {error}") from error
     with quiet(rank != 0):

@@ -6,9 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -53,6 +52,11 @@ class ShardResult:
     kept: int = 0
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
     """By stage, over all images and threads."""
+
+    @property
+    def first(self) -> MetricAccumulator:
+        """That of the first protocol."""
+        return next(iter(self.accumulators.values()))
 
     def add(self, index: int, records: Mapping[str, ImageStats]) -> None:
         """Add an image's records; there are none where it was not scored."""
@@ -125,16 +129,18 @@ class Run:
             items = group.share(list(enumerate(entries)))
             if group.total(len(items)) != len(entries):
                 raise InputError("the processes' shares are not the whole list")
-            start = time.perf_counter()
+            start, lines = time.perf_counter(), _Lines(entries)
             with group.collective():
-                share = self._work(journal, items, _Lines(entries), resume=resume)
-            shares = group.gather(share.as_data())
-            for other in shares[1:]:
+                share = self._work(journal, items, lines, resume=resume)
+            for other in group.gather(share.as_data())[1:]:
                 share.merge(other)
         if group.is_main:
             if group.size > 1:
-                _Lines(entries).echo_all(share)
-            self._tell_of_strangers(entries)
+                for place, image in sorted(share.first.images.items()):
+                    lines.echo(place, image)
+            gray = self.outputs.path("labels", "").parent
+            if strangers := {path.stem for path in gray.glob("*.png")} - {entry.stem for entry in entries}:
+                logger.info(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
         return share, self._timing(share, time.perf_counter() - start)
 
     def _begin(self, log: LogFile, journal: Journal, entries: Sequence[Entry], *, resume: bool) -> None:
@@ -159,7 +165,6 @@ class Run:
         share = ShardResult(
             {protocol.name: protocol.tally() for protocol in self.scoring.protocols}, len(left), len(kept)
         )
-        first = next(iter(share.accumulators.values()))
 
         def note(task: EvaluationTask) -> None:
             journal.add(Finished(task.entry.image, task.inputs, task.files, task.score.stats))
@@ -180,8 +185,8 @@ class Run:
                         logger.info(task.score.skipped)
                     bar.advance()
                     self.group.check()
-                if self.group.size == 1 and index in first.images:
-                    lines.echo(index, first.images[index])
+                if self.group.size == 1 and index in share.first.images:
+                    lines.echo(index, share.first.images[index])
         return share
 
     def _kept(self, finished: Mapping[str, Finished], items: Sequence[Item]) -> set[int]:
@@ -189,21 +194,13 @@ class Run:
 
         def whole(item: Item) -> bool:
             entry = item[1]
-            return entry.image in finished and still_whole(
-                finished[entry.image],
-                self.outputs.root,
-                self.scoring.inputs(entry),
-                self.outputs.files(entry.stem),
-            )
+            if entry.image not in finished:
+                return False
+            inputs, files = self.scoring.inputs(entry), self.outputs.files(entry.stem)
+            return still_whole(finished[entry.image], self.outputs.root, inputs, files)
 
         wholes = parallel_map(whole, items, threads=_VERIFYING_THREADS, in_flight=2 * _VERIFYING_THREADS)
         return {index for (index, _), is_whole in zip(items, wholes, strict=True) if is_whole}
-
-    def _tell_of_strangers(self, entries: Sequence[Entry]) -> None:
-        gray = self.outputs.path("labels", "").parent
-        strangers = {path.stem for path in gray.glob("*.png")} - {entry.stem for entry in entries}
-        if strangers:
-            logger.info(f"{gray}: {len(strangers)} PNG files are not of this run and are not scored")
 
     def _timing(self, share: ShardResult, wall_s: float) -> dict[str, Any]:
         """What may differ between two runs that are otherwise equal."""
@@ -229,7 +226,11 @@ class Run:
         if not self.group.is_main or fcntl is None:
             yield
             return
-        with _directory(root) as handle:
+        with ExitStack() as stack:
+            with writing(root):
+                root.mkdir(parents=True, exist_ok=True)
+                handle = os.open(root, os.O_RDONLY)
+            stack.callback(os.close, handle)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -250,18 +251,3 @@ class _Lines:
 
     def echo(self, place: int, image: ImageScore) -> None:
         console.echo(image_line(self._numbers[place], len(self._numbers), image))
-
-    def echo_all(self, share: ShardResult) -> None:
-        for place, image in sorted(next(iter(share.accumulators.values())).images.items()):
-            self.echo(place, image)
-
-
-@contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    with writing(path):
-        path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDONLY)
-    try:
-        yield handle
-    finally:
-        os.close(handle)

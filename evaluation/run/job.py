@@ -71,64 +71,46 @@ def evaluate(options: Options, group: Group, log: LogFile) -> Evaluation:
         InputError: something cannot be used; nothing has been written yet where it could be seen before.
     """
     with group.collective():
-        prepared = _prepare(options, group)
-    run, entries = prepared.run, prepared.entries
+        run, entries, data, expected = _prepare(options, group)
     share, timing = run.execute(entries, log, resume=options.resume)
     labelled = [entry for entry in entries if entry.label is not None]
     results = [each.result() for each in share.accumulators.values()] if labelled and group.is_main else []
     audited = _audit(run, labelled, options.audit) if options.audit and group.is_main else None
-    return Evaluation(
-        {**prepared.data, **run.predictor.as_data(), "timing": timing},
-        entries,
-        run.scoring,
-        run.outputs.path("labels", "").parent,
-        run.outputs.root,
-        results,
-        prepared.expected,
-        audited,
-    )
+    data |= {**run.predictor.as_data(), "timing": timing}
+    outputs = run.outputs
+    folder = outputs.path("labels", "").parent
+    return Evaluation(data, entries, run.scoring, folder, outputs.root, results, expected, audited)
 
 
 def _audit(run: Run, entries: Sequence[Entry], count: int) -> Audit:
     """The audit of some images, evenly from the whole list."""
     chosen = [entries[place * len(entries) // count] for place in range(min(count, len(entries)))]
+    scoring = run.scoring
+    settings = scoring.protocols[0].settings
     with one_thread_each():
-        return audit(
-            run.predictor,
-            run.scoring.protocols[0].settings,
-            chosen,
-            run.scoring.data_root,
-            label_kind=run.scoring.label_kind,
-        )
+        return audit(run.predictor, settings, chosen, scoring.data_root, label_kind=scoring.label_kind)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    run: Run
-    entries: tuple[Entry, ...]
-    data: dict[str, Any]
-    expected: tuple[Expected, ...]
-
-
-def _prepare(options: Options, group: Group) -> _Prepared:
+def _prepare(options: Options, group: Group) -> tuple[Run, Sequence[Entry], dict[str, Any], tuple[Expected, ...]]:
     """Everything that can fail before the first image is predicted."""
     assert options.weights is not None
     listed = _listed(options)
-    entries = _chosen(listed.entries, options)
-    refuse_equal_stems(entries, listed.path)
+    chosen = _chosen(listed.entries, options)
+    refuse_equal_stems(chosen, listed.path)
     if options.test_server is not None:
-        check_names(entries)
+        check_names(chosen)
     if (options.audit or options.expect is not None) and not listed.has_labels:
         raise InputError(f"{listed.path}: has no labels, which --audit and --expect need")
-    entries = _present(entries, options, "image")
+    present = _present(chosen, options, "image")
+    entries = [entry for entry in chosen if entry.line in present]
     if listed.has_labels:
-        entries = _with_labels(entries, options)
+        present = _present(entries, options, "label")
+        entries = [entry if entry.line in present else dataclasses.replace(entry, label=None) for entry in entries]
     predictor = _predictor(options, group)
     table = predictor.classes
     scoring = Scoring(_protocols(options, table, predictor), table, options.data_root, options.label_kind)
     run = Run(predictor, scoring, _outputs(options, table), group, options.workers)
-    expected = _expected(options, predictor.card)
-    return _Prepared(run, entries, _data(options, listed, scoring), expected)
+    return run, entries, _data(options, listed, scoring), _expected(options, predictor.card)
 
 
 def _predictor(options: Options, group: Group) -> Predictor:
@@ -185,8 +167,9 @@ def score_only(options: Options) -> Evaluation:
     folder = options.score_only
     assert folder is not None
     listed = _listed(options)
-    entries = listed.entries if options.strict_list else first_lines(listed, folder)
-    entries = _present(_chosen(entries, options), options, "label")
+    chosen = _chosen(listed.entries if options.strict_list else first_lines(listed, folder), options)
+    present = _present(chosen, options, "label")
+    entries = [entry for entry in chosen if entry.line in present]
     table = _table(options) or plain_table(options.num_classes or CITYSCAPES_TABLE.num_classes)
     scoring = Scoring(_protocols(options, table, None), table, options.data_root, options.label_kind)
     expected = _expected(options, ModelCard())
@@ -269,24 +252,8 @@ def _chosen(entries: Sequence[Entry], options: Options) -> tuple[Entry, ...]:
     return chosen
 
 
-def _present(entries: tuple[Entry, ...], options: Options, what: str) -> tuple[Entry, ...]:
-    """The entries whose image or label is there; the others are an error unless they are to be skipped."""
-    present = _found(entries, options, what)
-    if not present:
-        raise InputError(f"no {what} is left")
-    return tuple(entry for entry in entries if entry.line in present)
-
-
-def _with_labels(entries: tuple[Entry, ...], options: Options) -> tuple[Entry, ...]:
-    """The entries, without the labels that are not there; an error unless they are to be skipped."""
-    present = _found(entries, options, "label")
-    if not present:
-        raise InputError("no label is left")
-    return tuple(entry if entry.line in present else dataclasses.replace(entry, label=None) for entry in entries)
-
-
-def _found(entries: tuple[Entry, ...], options: Options, what: str) -> set[int]:
-    """The lines of the entries whose image or label is there."""
+def _present(entries: Sequence[Entry], options: Options, what: str) -> set[int]:
+    """The lines of the entries whose image or label is there; the others are an error unless they are to be skipped."""
     paths = {
         entry.line: locate(options.data_root, entry.image if what == "image" else entry.label or "")
         for entry in entries
@@ -298,4 +265,6 @@ def _found(entries: tuple[Entry, ...], options: Options, what: str) -> set[int]:
         if options.on_missing != "skip":
             raise InputError(f"{message}; is --data-root right? --on-missing skip leaves them out")
         logger.warning(f"{message}; left out")
+    if not found:
+        raise InputError(f"no {what} is left")
     return found

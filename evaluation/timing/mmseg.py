@@ -74,10 +74,7 @@ def benchmark(
                 "published": _published(name),
             }
         )
-    setting = {
-        **setting_of(device, size, 1, iterations, warmup),
-        "precision": str(dtype).removeprefix("torch."),
-    }
+    setting = {**setting_of(device, size, 1, iterations, warmup), "precision": str(dtype).removeprefix("torch.")}
     return _text(rows, setting), {**setting, "networks": rows}
 
 
@@ -105,11 +102,10 @@ def _time(network: nn.Module, device: torch.device, size: tuple[int, int], itera
 
 def _published(name: str) -> dict[str, Any]:
     """Of the one checkpoint of a network whose speed was published."""
-    timed = [known for known in of_network(name) if known.fps is not None]
-    if not timed:
-        return {}
-    known = timed[0]
-    return {"fps": known.fps, "training_gb": known.training_gb, "device": known.device, "source": known.source}
+    for known in of_network(name):
+        if known.fps is not None:
+            return {"fps": known.fps, "training_gb": known.training_gb, "device": known.device, "source": known.source}
+    return {}
 
 
 def _text(rows: list[dict[str, Any]], setting: dict[str, Any]) -> str:
@@ -125,13 +121,10 @@ def _text(rows: list[dict[str, Any]], setting: dict[str, Any]) -> str:
             f"{row['network']:<12}{row['fps']:>8.2f}{_number(published.get('fps')):>11}{1000 / row['fps']:>9.2f}"
             f"{_number(row['training_gb']):>14}{_number(published.get('training_gb')):>11}"
         )
-    device, source = next(
-        ((row["published"]["device"], row["published"]["source"]) for row in rows if row["published"]), ("", "")
-    )
-    if device:
+    if published := next(filter(None, (row["published"] for row in rows)), None):
         lines.append(
-            f"Published for one {device} at 1024x2048, which is another machine, and for training with two images of "
-            f"832x832 on each GPU ({source})."
+            f"Published for one {published['device']} at 1024x2048, which is another machine, and for training with "
+            f"two images of 832x832 on each GPU ({published['source']})."
         )
     return "\n".join(lines) + "\n"
 

@@ -15,13 +15,12 @@ import torch
 from torch import nn
 
 from icnet_common import console
+from pytorch_icnet.arrays import Size
 from pytorch_icnet.imaging import postprocess, preprocess
 from pytorch_icnet.imaging.images import decode_image
 from pytorch_icnet.runtime import Engine
 from pytorch_icnet.runtime.devices import device_name
 from pytorch_icnet.runtime.work import synchronize
-
-Size = tuple[int, int]
 
 STAGES = ("decode", "prepare", "forward", "label map")
 """End to end: PNG to RGB; resizing and mean; the net to its quarter scores; these to the label map."""

@@ -186,15 +186,8 @@ def _apply_to_project(options: SimpleNamespace, config: Path) -> None:
             raise click.UsageError(f"{parameter.opts[0]} does not go with --supervisely")
     if len(options.inputs) != 1:
         raise click.UsageError("--supervisely takes one input, the folder of a project")
-    count = apply_config(
-        config,
-        options.weights,
-        options.inputs[0],
-        options.output,
-        device=options.device,
-        precision=options.precision,
-        backend=options.backend,
-    )
+    runtime = {name: getattr(options, name) for name in ("device", "precision", "backend")}
+    count = apply_config(config, options.weights, options.inputs[0], options.output, **runtime)
     click.echo(f"{options.output}: {count} images")
 
 

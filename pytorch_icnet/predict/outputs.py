@@ -60,9 +60,8 @@ class SourceOutputs:
         """Everything that is made of a source: files, and folders of a video's frames."""
         if not source.is_video:
             return self.of(source).files(source.name)
-        pictures = self.pictures(source)
         kinds = self._kinds(source)
-        return [self.video(kind, source) if kind in pictures else self.root / kind / source.name for kind in kinds]
+        return [self.video(kind, source) if kind in PICTURES else self.root / kind / source.name for kind in kinds]
 
     def refuse_overwriting(self, sources: Sequence[FrameSource]) -> None:
         """Raise InputError where a result would replace a source."""
