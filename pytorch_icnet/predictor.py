@@ -134,8 +134,8 @@ class Predictor:
             source = open_weights(source, Cache(cache_dir), caffe_faithful=caffe_faithful)
         self.module = source.eval()
         self.card = card_of(self.module)
-        self.num_classes = _classes_of(self.card, classes, origin)
-        self.classes = classes or plain_table(self.num_classes)
+        self.classes = _classes_of(self.card, classes, origin)
+        self.num_classes = self.classes.num_classes
         self.spec = input_spec(self.card, input_size, pixels)
         name = "native" if native else protocol or self.card.protocol
         self.recipe: InferenceRecipe = inference_recipe(name, self.spec)
@@ -322,10 +322,12 @@ def input_spec(card: ModelCard, input_size: Size | None = None, pixels: Normaliz
     return spec if size is None else replace(spec, input_size=(int(size[0]), int(size[1])))
 
 
-def _classes_of(card: ModelCard, classes: ClassTable | None, origin: str) -> int:
+def _classes_of(card: ModelCard, classes: ClassTable | None, origin: str) -> ClassTable:
     own = card.num_classes
-    if own is None and classes is None:
-        raise InputError(f"{origin}: says nothing of its classes; give a table of classes")
-    if own is not None and classes is not None and own != classes.num_classes:
+    if classes is None:
+        if own is None:
+            raise InputError(f"{origin}: says nothing of its classes; give a table of classes")
+        return plain_table(own)
+    if own not in (None, classes.num_classes):
         raise InputError(f"{origin}: scores {own} classes, but the table has {classes.num_classes}")
-    return own if own is not None else classes.num_classes if classes is not None else 0
+    return classes

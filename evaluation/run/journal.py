@@ -92,7 +92,10 @@ class Journal:
         path = self._root / SETTINGS
         wanted: dict[str, Any] = json.loads(json.dumps(settings))
         if resume and path.exists():
-            before = _read_settings(path)
+            try:
+                before: Any = json.loads(path.read_text())
+            except ValueError as error:
+                raise InputError(f"{path}: damaged; remove it, or leave out --resume") from error
             if differing := _differences(before, wanted):
                 raise InputError(
                     f"{self._root}: holds results of other settings ({'; '.join(differing)}); "
@@ -187,13 +190,6 @@ def _end_line(path: Path) -> None:
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":
                 stream.write(b"\n")
-
-
-def _read_settings(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: damaged; remove it, or leave out --resume") from error
 
 
 def _differences(before: Any, now: dict[str, Any]) -> list[str]:
